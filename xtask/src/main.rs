@@ -1,0 +1,2 @@
+//! straw
+fn main() {}
