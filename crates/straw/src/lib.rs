@@ -1,1 +1,41 @@
-//! x
+//! straw makes a container a client of a Slurm cluster, with no cluster secret and no copied
+//! configuration inside. This is the library behind the program of the same name.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use straw::config::{self, ConfigSet};
+//! use straw::controller::{self, FileSet, Query};
+//! use straw::credential::TokenSource;
+//! use straw::endpoint::Endpoint;
+//! use straw::network::System;
+//!
+//! let query = Query {
+//!     controllers: Endpoint::parse_list(["ctl1,ctl2"])?,
+//!     token: TokenSource::File("/run/secrets/slurm-jwt".into()),
+//!     files: FileSet::Client,
+//!     release: None,
+//!     known: Default::default(),
+//!     timeout: Duration::from_secs(10),
+//!     wait: Duration::ZERO,
+//!     max_size: 64 << 20,
+//! };
+//! let fetched = controller::fetch(&query, &System)?;
+//! let set = ConfigSet::new(fetched.config)?;
+//! let controller = fetched.controller.to_string();
+//! config::write("/etc/slurm".as_ref(), &set, &controller, fetched.version)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The way of the data, and which module is which station: `docs/architecture.md`.
+
+pub mod cli;
+pub mod config;
+pub mod controller;
+pub mod credential;
+pub mod dns;
+pub mod endpoint;
+pub mod error;
+pub mod network;
+pub mod transport;
+
+pub use error::Error;

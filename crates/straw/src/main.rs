@@ -1,2 +1,9 @@
-//! straw
-fn main() {}
+//! The program: environment and arguments in, exit code out.
+
+use std::process::ExitCode;
+
+use straw::cli::{self, Environment};
+
+fn main() -> ExitCode {
+    cli::run(std::env::args_os().collect(), &Environment::from_system())
+}

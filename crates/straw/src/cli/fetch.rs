@@ -1,0 +1,194 @@
+//! `straw fetch`: the files of a controller, into a directory or onto stdout.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use secrecy::ExposeSecret as _;
+use serde_json::json;
+use slurm_protocol::{ParseReleaseError, Release};
+
+use super::Environment;
+use super::args::{Auth, Fetch, Output};
+use crate::config::{self, Change, ConfigSet, Written};
+use crate::controller::{self, Fetched, Query};
+use crate::credential::{CredentialError, TokenSource};
+use crate::endpoint::Endpoint;
+use crate::error::Error;
+use crate::network::System;
+
+/// What to do with the files.
+enum Target {
+    Directory(PathBuf),
+    Stdout(String),
+}
+
+pub(super) fn run(
+    arguments: Fetch,
+    output: &Output,
+    environment: &Environment,
+) -> Result<(), Error> {
+    let (query, target) = plan(arguments, environment)?;
+    let fetched = controller::fetch(&query, &System)?;
+    let set = ConfigSet::new(fetched.config.clone())?;
+    log::info!(
+        "{} ({}) answered at protocol version {} after {} exchanges",
+        fetched.controller,
+        fetched.address,
+        fetched.version,
+        fetched.exchanges
+    );
+    match target {
+        Target::Stdout(name) => show(&set, name),
+        Target::Directory(directory) => {
+            let controller = fetched.controller.to_string();
+            let written = config::write(&directory, &set, &controller, fetched.version)?;
+            report(&fetched, &set, &written, &directory, output)
+        }
+    }
+}
+
+/// Arguments and environment as one plan.
+fn plan(arguments: Fetch, environment: &Environment) -> Result<(Query, Target), Error> {
+    let (servers, trailing) = split_release(arguments.servers)?;
+    let servers = match &environment.controllers {
+        Some(list) if servers.is_empty() => vec![list.clone()],
+        _ => servers,
+    };
+    let target = match arguments.stdout {
+        Some(name) => Target::Stdout(name),
+        None => Target::Directory(arguments.output),
+    };
+    let known = match &target {
+        Target::Directory(directory) => config::known_versions(directory),
+        Target::Stdout(_) => Default::default(),
+    };
+    let query = Query {
+        controllers: Endpoint::parse_list(servers.iter().map(String::as_str))?,
+        token: token(arguments.auth, arguments.token_file, environment)?,
+        files: arguments.files,
+        release: arguments.release.or(trailing),
+        known,
+        timeout: arguments.timeout,
+        wait: arguments.wait,
+        max_size: arguments.max_size,
+    };
+    Ok((query, target))
+}
+
+/// The release that may stand behind the controllers, as the tool that straw replaces wanted it.
+fn split_release(mut servers: Vec<String>) -> Result<(Vec<String>, Option<Release>), Error> {
+    let release = match servers.last().map(|last| last.parse()) {
+        Some(Ok(release)) => Some(release),
+        Some(Err(error @ ParseReleaseError::Unknown)) => {
+            let release = servers.pop().unwrap_or_default();
+            return Err(Error::Release { release, error });
+        }
+        _ => return Ok((servers, None)),
+    };
+    servers.pop();
+    Ok((servers, release))
+}
+
+/// The first place that has a token.
+fn token(
+    auth: Auth,
+    file: Option<PathBuf>,
+    environment: &Environment,
+) -> Result<TokenSource, Error> {
+    // A token is all there is yet, so both ask for the same.
+    let (Auth::Auto | Auth::Jwt) = auth;
+    if let Some(file) = file.or_else(|| environment.token_file.clone().map(PathBuf::from)) {
+        return Ok(TokenSource::File(file));
+    }
+    let in_variable = match &environment.token {
+        Some(token) if !token.expose_secret().trim().is_empty() => {
+            return Ok(TokenSource::Variable(token.clone()));
+        }
+        Some(_) => "SLURM_JWT (empty)",
+        None => "SLURM_JWT (not set)",
+    };
+    let looked = vec![
+        "--token-file (not given)".to_owned(),
+        "SLURM_JWT_FILE (not set)".to_owned(),
+        in_variable.to_owned(),
+    ];
+    Err(CredentialError::None { looked }.into())
+}
+
+fn show(set: &ConfigSet, name: String) -> Result<(), Error> {
+    let Some(file) = set.get(&name) else {
+        let sent = set.names().map(ToString::to_string).collect();
+        return Err(Error::NotSent { name, sent });
+    };
+    let mut stdout = std::io::stdout();
+    stdout
+        .write_all(&file.content)
+        .and_then(|()| stdout.flush())
+        .map_err(Error::Output)
+}
+
+fn report(
+    fetched: &Fetched,
+    set: &ConfigSet,
+    written: &Written,
+    directory: &std::path::Path,
+    output: &Output,
+) -> Result<(), Error> {
+    if output.json {
+        let files: Vec<_> = written
+            .files
+            .iter()
+            .map(|(name, change)| {
+                let file = set.get(name.as_str());
+                json!({
+                    "name": name.as_str(),
+                    "change": change.name(),
+                    "size": file.map(|file| file.content.len()),
+                    "execute": file.is_some_and(|file| file.execute),
+                })
+            })
+            .collect();
+        let report = json!({
+            "controller": fetched.controller.to_string(),
+            "address": fetched.address.to_string(),
+            "protocol_version": fetched.version.index(),
+            "exchanges": fetched.exchanges,
+            "directory": directory,
+            "files": files,
+        });
+        return writeln!(std::io::stdout(), "{report:#}").map_err(Error::Output);
+    }
+    if output.quiet {
+        return Ok(());
+    }
+    let count = |wanted| {
+        written
+            .files
+            .iter()
+            .filter(|(_, change)| *change == wanted)
+            .count()
+    };
+    let mut changes = Vec::new();
+    for (change, word) in [
+        (Change::Written, "written"),
+        (Change::Unchanged, "unchanged"),
+        (Change::Removed, "removed"),
+    ] {
+        let names: Vec<_> = written
+            .files
+            .iter()
+            .filter(|(_, of)| *of == change)
+            .map(|(name, _)| name.as_str())
+            .collect();
+        if count(change) > 0 {
+            changes.push(format!("{word} {}", names.join(", ")));
+        }
+    }
+    eprintln!(
+        "configuration of {} in {}: {}",
+        fetched.controller,
+        directory.display(),
+        changes.join("; ")
+    );
+    Ok(())
+}

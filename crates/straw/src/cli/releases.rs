@@ -1,0 +1,35 @@
+//! `straw releases`: what straw can talk to.
+
+use std::io::Write as _;
+
+use serde_json::json;
+use slurm_protocol::Release;
+
+use super::args::Output;
+use crate::error::Error;
+
+pub(super) fn run(output: &Output) -> Result<(), Error> {
+    let text = if output.json {
+        let releases: Vec<_> = Release::ALL
+            .iter()
+            .map(|release| {
+                json!({
+                    "release": release.name(),
+                    "protocol_version": release.version().index(),
+                })
+            })
+            .collect();
+        format!("{:#}\n", json!({ "releases": releases }))
+    } else {
+        let mut text = "RELEASE  PROTOCOL VERSION\n".to_owned();
+        for release in Release::ALL {
+            text.push_str(&format!("{release}    {}\n", release.version().index()));
+        }
+        text
+    };
+    let mut stdout = std::io::stdout();
+    stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+        .map_err(Error::Output)
+}

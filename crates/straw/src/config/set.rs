@@ -1,0 +1,238 @@
+//! The files of one reply, after their names were checked. Names come from a peer that nobody
+//! has authenticated (docs/protocol.md, section 8), so they are taken for hostile.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use slurm_protocol::ResponseConfig;
+
+/// The longest part of a name between two slashes, in bytes, as file systems have it. What straw
+/// puts before the name of a temporary file is allowed for.
+const LONGEST_COMPONENT: usize = 240;
+
+/// How many directories a name may go through.
+const DEEPEST: usize = 8;
+
+/// A config set: what one reply holds, fit to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigSet {
+    files: BTreeMap<FileName, File>,
+}
+
+/// A file of a config set.
+#[derive(Clone, PartialEq, Eq)]
+pub struct File {
+    /// Its bytes.
+    pub content: Vec<u8>,
+    /// Whether it is a script, to be executable.
+    pub execute: bool,
+}
+
+impl fmt::Debug for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A slurm.conf can hold a password.
+        write!(
+            f,
+            "File({} bytes, execute: {})",
+            self.content.len(),
+            self.execute
+        )
+    }
+}
+
+impl ConfigSet {
+    /// Checks the names of all files that exist. Those that the controller does not have are
+    /// left out.
+    ///
+    /// # Errors
+    ///
+    /// For the first name that must not be written; then nothing of the set should be.
+    pub fn new(reply: ResponseConfig) -> Result<Self, SetError> {
+        let mut files = BTreeMap::new();
+        for file in reply.files.into_iter().filter(|file| file.exists) {
+            let name = FileName::parse(&file.name)?;
+            let (content, execute) = (file.content, file.execute);
+            // The same name can come twice, then with the same content.
+            files.insert(name, File { content, execute });
+        }
+        // In the order of the map a directory stands before what is in it, but not always just
+        // before it: `a`, `a-b`, `a/b`.
+        for name in files.keys() {
+            if let Some(file) = name.parents().find(|parent| files.contains_key(parent)) {
+                return Err(SetError {
+                    name: name.to_string(),
+                    reason: format!("`{file}` is a file of the same set"),
+                });
+            }
+        }
+        Ok(Self { files })
+    }
+
+    /// The files by name.
+    pub fn files(&self) -> impl Iterator<Item = (&FileName, &File)> {
+        self.files.iter()
+    }
+
+    /// The names.
+    pub fn names(&self) -> impl Iterator<Item = &FileName> {
+        self.files.keys()
+    }
+
+    /// A file, by its name.
+    pub fn get(&self, name: &str) -> Option<&File> {
+        let (_, file) = self.files.iter().find(|(key, _)| key.0 == name)?;
+        Some(file)
+    }
+
+    /// Whether there is a file of this name.
+    pub fn contains(&self, name: &FileName) -> bool {
+        self.files.contains_key(name)
+    }
+}
+
+/// A path below the target directory: components of printable UTF-8, none of which begins with a
+/// dot, separated by single slashes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileName(String);
+
+impl FileName {
+    /// Checks a name. `./` in front of it or within it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// Where it leads out of the target, or to what no Slurm file is: hidden files such as
+    /// `.bashrc` too, since the target can be somebody's home directory.
+    pub fn parse(name: &[u8]) -> Result<Self, SetError> {
+        let error = |reason: &str| SetError {
+            name: name.escape_ascii().to_string(),
+            reason: reason.to_owned(),
+        };
+        let text = str::from_utf8(name).map_err(|_| error("it is not UTF-8"))?;
+        if text.is_empty() {
+            return Err(error("it is empty"));
+        }
+        if text.starts_with('/') {
+            return Err(error("it is an absolute path"));
+        }
+        if text.contains(char::is_control) {
+            return Err(error("it holds a control character"));
+        }
+        let mut components = Vec::new();
+        for component in text.split('/') {
+            match component {
+                "" => return Err(error("a part of the path is empty")),
+                "." => {}
+                ".." => return Err(error("it leads out of the directory")),
+                _ if component.starts_with('.') => return Err(error("it is a hidden file")),
+                _ if component.len() > LONGEST_COMPONENT => return Err(error("it is too long")),
+                _ => components.push(component),
+            }
+        }
+        if components.is_empty() {
+            return Err(error("it names the directory itself"));
+        }
+        if components.len() > DEEPEST {
+            return Err(error("it goes through too many directories"));
+        }
+        Ok(Self(components.join("/")))
+    }
+
+    /// The name, relative to the target.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The directories on the way, and the last component.
+    pub fn split(&self) -> (impl Iterator<Item = &str>, &str) {
+        let (directories, last) = match self.0.rsplit_once('/') {
+            Some((directories, last)) => (Some(directories), last),
+            None => (None, self.0.as_str()),
+        };
+        let directories = directories.into_iter().flat_map(|path| path.split('/'));
+        (directories, last)
+    }
+
+    /// The names of the directories that it is in.
+    fn parents(&self) -> impl Iterator<Item = Self> {
+        self.0
+            .match_indices('/')
+            .map(|(at, _)| Self(self.0[..at].to_owned()))
+    }
+}
+
+impl fmt::Display for FileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A name that must not be written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the controller sent a file named `{name}`: {reason}")]
+pub struct SetError {
+    name: String,
+    reason: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(name: &str) -> Result<String, String> {
+        FileName::parse(name.as_bytes())
+            .map(|name| name.to_string())
+            .map_err(|error| error.reason)
+    }
+
+    #[test]
+    fn names_below_the_target() {
+        for name in ["slurm.conf", "sub/prolog.sh", "a/b/c", "grün.conf"] {
+            assert_eq!(parse(name).as_deref(), Ok(name));
+        }
+        assert_eq!(parse("./prolog.sh").as_deref(), Ok("prolog.sh"));
+        assert_eq!(parse("a/./b").as_deref(), Ok("a/b"));
+    }
+
+    #[test]
+    fn names_that_lead_elsewhere() {
+        let cases = [
+            ("", "it is empty"),
+            ("/etc/passwd", "it is an absolute path"),
+            ("//etc/passwd", "it is an absolute path"),
+            ("..", "it leads out of the directory"),
+            ("../x", "it leads out of the directory"),
+            ("a/../../x", "it leads out of the directory"),
+            ("a//b", "a part of the path is empty"),
+            ("a/", "a part of the path is empty"),
+            (".", "it names the directory itself"),
+            (".bashrc", "it is a hidden file"),
+            (".ssh/authorized_keys", "it is a hidden file"),
+            ("a/.straw.json", "it is a hidden file"),
+            ("a\0b", "it holds a control character"),
+            ("a\x1b[2Jb", "it holds a control character"),
+            ("a/b/c/d/e/f/g/h/i", "it goes through too many directories"),
+        ];
+        for (name, reason) in cases {
+            assert_eq!(parse(name), Err(reason.to_owned()), "{name:?}");
+        }
+        assert_eq!(parse(&"a".repeat(241)), Err("it is too long".to_owned()));
+        assert!(FileName::parse(b"a\xff").is_err());
+    }
+
+    #[test]
+    fn an_error_does_not_hand_on_what_a_terminal_would_obey() {
+        let error = FileName::parse(b"\x1b[2J\xff").unwrap_err().to_string();
+        assert!(error.contains(r"\x1b[2J\xff"), "{error}");
+    }
+
+    #[test]
+    fn directories_on_the_way() {
+        let name = FileName::parse(b"a/b/c").unwrap();
+        let (directories, last) = name.split();
+        assert_eq!(directories.collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(last, "c");
+        let name = FileName::parse(b"c").unwrap();
+        let (directories, last) = name.split();
+        assert_eq!((directories.count(), last), (0, "c"));
+    }
+}

@@ -1,0 +1,404 @@
+//! How a controller can fail to give its configuration, in words for the one who asked.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use slurm_protocol::{
+    DecodeError, EncodeError, Errno, FrameError, Message, ProtocolVersion, Release,
+};
+
+use super::{FileSet, Query};
+use crate::credential::Token;
+use crate::dns::ResolveError;
+use crate::endpoint::Endpoint;
+use crate::error::ExitCode;
+use crate::transport::TransportError;
+
+/// What came of asking one controller.
+#[derive(Debug)]
+pub struct Failure {
+    /// The controller, as it was named.
+    pub controller: Endpoint,
+    /// Why it gave nothing.
+    pub reason: Reason,
+}
+
+/// Why a controller gave nothing.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Reason {
+    /// Its name has no address.
+    Name(ResolveError),
+    /// None of its addresses could be connected to.
+    Unreachable(Vec<(SocketAddr, TransportError)>),
+    /// A connection was made, and no reply came of it.
+    Transport {
+        /// The address.
+        address: SocketAddr,
+        /// What happened.
+        error: TransportError,
+    },
+    /// It is a backup in standby.
+    Standby(Errno),
+    /// It has too much to do, or is about to end.
+    Busy(Errno),
+    /// It closed the connection at every protocol version that may be used.
+    Silent,
+    /// It refused the credential.
+    Refused {
+        /// Whether by closing the connection.
+        silently: bool,
+        /// The version that was spoken.
+        version: ProtocolVersion,
+    },
+    /// It answers in HTTP, whatever is asked.
+    Http,
+    /// It accepts none of the versions that may be used.
+    NoCommonVersion {
+        /// Its own version.
+        controller: ProtocolVersion,
+    },
+    /// Its reply has no header of Slurm's.
+    NotSlurm(DecodeError),
+    /// Configless mode is off.
+    ConfiglessDisabled,
+    /// The user may not have this set.
+    NotAllowed,
+    /// It wants TLS.
+    TlsRequired {
+        /// Its own version.
+        controller: ProtocolVersion,
+    },
+    /// Any other error number.
+    Code(Errno),
+    /// The body of its reply is malformed.
+    Malformed(DecodeError),
+    /// It sent another message than was asked for.
+    Unexpected(Option<Message>),
+    /// The request cannot be made.
+    Request(EncodeError),
+}
+
+impl Reason {
+    /// Whether no other controller of the cluster would say otherwise.
+    pub(super) fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused { .. }
+                | Self::ConfiglessDisabled
+                | Self::NotAllowed
+                | Self::Code(_)
+                | Self::Request(_)
+        )
+    }
+
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Name(_) | Self::Unreachable(_) | Self::Standby(_) | Self::Busy(_) => {
+                ExitCode::Unreachable
+            }
+            Self::Transport { error, .. } => match error {
+                TransportError::Frame(FrameError::Tls) => ExitCode::Tls,
+                TransportError::Frame(FrameError::TooLarge { .. }) => ExitCode::BadReply,
+                TransportError::Frame(_) => ExitCode::Version,
+                _ => ExitCode::Unreachable,
+            },
+            Self::Silent | Self::Refused { .. } => ExitCode::Credential,
+            Self::Http | Self::NoCommonVersion { .. } | Self::NotSlurm(_) => ExitCode::Version,
+            Self::ConfiglessDisabled | Self::NotAllowed | Self::Code(_) => ExitCode::NotServed,
+            Self::TlsRequired { .. } => ExitCode::Tls,
+            Self::Malformed(_) | Self::Unexpected(_) | Self::Request(_) => ExitCode::BadReply,
+        }
+    }
+
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Name(_) => "name-not-resolved",
+            Self::Unreachable(_) => "unreachable",
+            Self::Transport { error, .. } => match error {
+                TransportError::Connect(_) => "unreachable",
+                TransportError::Silence => "no-answer",
+                TransportError::Broken { .. } => "reply-broken-off",
+                TransportError::Frame(FrameError::Tls) => "tls-answer",
+                TransportError::Frame(FrameError::TooLarge { .. }) => "reply-too-large",
+                TransportError::Frame(_) => "not-slurmctld",
+            },
+            Self::Standby(_) => "standby",
+            Self::Busy(_) => "busy",
+            Self::Silent => "closed-silently",
+            Self::Refused { .. } => "credential-refused",
+            Self::Http => "http-answer",
+            Self::NoCommonVersion { .. } => "no-common-version",
+            Self::NotSlurm(_) => "not-slurmctld",
+            Self::ConfiglessDisabled => "configless-off",
+            Self::NotAllowed => "set-not-allowed",
+            Self::TlsRequired { .. } => "tls-required",
+            Self::Code(_) => "slurm-error",
+            Self::Malformed(_) => "reply-malformed",
+            Self::Unexpected(_) => "reply-unexpected",
+            Self::Request(_) => "request-impossible",
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.controller, self.reason)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(error) => error.fmt(f),
+            Self::Unreachable(addresses) => {
+                for (at, (address, error)) in addresses.iter().enumerate() {
+                    let comma = if at > 0 { ", " } else { "" };
+                    write!(f, "{comma}{error} ({})", address.ip())?;
+                }
+                Ok(())
+            }
+            Self::Transport { error, .. } => error.fmt(f),
+            Self::Standby(code) | Self::Busy(code) | Self::Code(code) => code.fmt(f),
+            Self::Silent => f.write_str("it closed the connection without a word"),
+            Self::Refused {
+                silently: false, ..
+            } => write!(
+                f,
+                "it refused the token ({}, error {})",
+                Errno::SLURM_PROTOCOL_AUTHENTICATION_ERROR
+                    .name()
+                    .unwrap_or_default(),
+                Errno::SLURM_PROTOCOL_AUTHENTICATION_ERROR.0
+            ),
+            Self::Refused {
+                silently: true,
+                version,
+            } => write!(
+                f,
+                "it accepts protocol version {version}, but closed the connection on seeing the \
+                 token"
+            ),
+            Self::Http => f.write_str("it answers in HTTP"),
+            Self::NoCommonVersion { controller } => {
+                let accepted = controller.accepted_by_controller();
+                write!(
+                    f,
+                    "it accepts the protocol versions {} to {controller}",
+                    accepted.start()
+                )
+            }
+            Self::NotSlurm(error) => write!(f, "its answer is not Slurm's: {error}"),
+            Self::ConfiglessDisabled => Errno::ESLURM_CONFIGLESS_DISABLED.fmt(f),
+            Self::NotAllowed => Errno::ESLURM_USER_ID_MISSING.fmt(f),
+            Self::TlsRequired { .. } => Errno::ESLURM_TLS_REQUIRED.fmt(f),
+            Self::Malformed(error) => write!(f, "its reply is malformed: {error}"),
+            Self::Unexpected(Some(Message::Other(message))) => {
+                write!(f, "it answered with another message: {message}")
+            }
+            Self::Unexpected(_) => f.write_str("it answered with another message"),
+            Self::Request(error) => write!(f, "the request cannot be made: {error}"),
+        }
+    }
+}
+
+/// What came of asking all controllers: at least one failure.
+#[derive(Debug)]
+pub struct Failures {
+    failures: Vec<Failure>,
+    release: Option<Release>,
+    files: FileSet,
+    user: Option<String>,
+}
+
+impl Failures {
+    pub(super) fn new(failures: Vec<Failure>, query: &Query, token: &Token) -> Self {
+        Self {
+            failures,
+            release: query.release,
+            files: query.files,
+            user: token.claims().user.clone(),
+        }
+    }
+
+    /// All of them, in the order in which the controllers were asked.
+    pub fn all(&self) -> &[Failure] {
+        &self.failures
+    }
+
+    /// The one that says most about what is wrong: of a controller that answered rather than of
+    /// one that could not be reached.
+    pub(crate) fn telling(&self) -> Option<&Reason> {
+        let telling = |reason: &Reason| match reason.exit_code() {
+            ExitCode::Unreachable => 0,
+            ExitCode::Version => 1,
+            ExitCode::Credential => 2,
+            _ => 3,
+        };
+        // Of equals the first controller's: it is the primary.
+        self.failures
+            .iter()
+            .map(|failure| &failure.reason)
+            .rev()
+            .max_by_key(|reason| telling(reason))
+    }
+
+    pub(crate) fn hint(&self) -> String {
+        let Some(reason) = self.telling() else {
+            return String::new();
+        };
+        match reason {
+            Reason::Name(_) => {
+                "is the controller's name spelt as in slurm.conf's SlurmctldHost, and can this \
+                 container resolve it (/etc/resolv.conf, /etc/hosts)? An address will do, too"
+                    .into()
+            }
+            Reason::Unreachable(_) => {
+                "does slurmctld run there, is this its SlurmctldPort (6817 unless slurm.conf says \
+                 otherwise), and can this container reach it? --wait 1m keeps trying"
+                    .into()
+            }
+            Reason::Transport { error, .. } => transport_hint(error),
+            Reason::Standby(_) => {
+                "name the primary controller as well, separated by a comma; if it is down, the \
+                 backup takes over after SlurmctldTimeout: --wait 3m keeps trying"
+                    .into()
+            }
+            Reason::Busy(_) => "--wait 1m keeps trying".into(),
+            Reason::Silent => self.silent_hint(),
+            Reason::Refused { silently, .. } => {
+                let jwt = "does its slurm.conf have AuthAltTypes=auth/jwt";
+                let key = "is the token signed by this cluster's key";
+                let (first, second) = if *silently { (jwt, key) } else { (key, jwt) };
+                format!(
+                    "{first}, and {second}? A token for this cluster comes from `scontrol token` \
+                     on one of its login nodes"
+                )
+            }
+            Reason::Http => match self.release {
+                Some(release) => format!(
+                    "a slurmctld since 25.11 answers so to a release it does not accept, here \
+                     {release}: leave --release out. If it is a web server, check host and port"
+                ),
+                None => format!(
+                    "either it is a web server, then check host and port; or it is a slurmctld \
+                     that accepts none of the releases this straw knows ({}): then get a newer \
+                     straw",
+                    known_releases()
+                ),
+            },
+            Reason::NoCommonVersion { controller } => self.version_hint(*controller),
+            Reason::NotSlurm(_) => "is this the port of slurmctld (SlurmctldPort)?".into(),
+            Reason::ConfiglessDisabled => {
+                "set SlurmctldParameters=enable_configless in the controller's slurm.conf and run \
+                 `scontrol reconfigure` (up to 23.02: restart slurmctld)"
+                    .into()
+            }
+            Reason::NotAllowed if self.files == FileSet::Slurmd => {
+                let whose = match &self.user {
+                    Some(user) => format!("the token is {}'s", user.escape_debug()),
+                    None => "the token is not theirs".into(),
+                };
+                format!(
+                    "only root and SlurmUser may have the slurmd set, and {whose}; for client \
+                     commands leave --files slurmd out"
+                )
+            }
+            Reason::NotAllowed => {
+                "what does slurmctld's log say? Any user who can authenticate may have the client \
+                 set"
+                    .into()
+            }
+            Reason::TlsRequired { .. } => {
+                "this cluster has TLSType=tls/s2n, and this straw speaks no TLS yet; nothing secret \
+                 was sent"
+                    .into()
+            }
+            Reason::Code(_) => "slurmctld's log says more".into(),
+            Reason::Malformed(_) | Reason::Unexpected(_) => {
+                "is it a slurmctld? If so, this is a bug of straw's: please report it with the \
+                 release of the controller and what -vv prints"
+                    .into()
+            }
+            Reason::Request(_) => "is the token a whole one?".into(),
+        }
+    }
+
+    fn silent_hint(&self) -> String {
+        let doubt = match self.release {
+            Some(release) => {
+                format!("its release is not {release} (leave --release out, then straw finds it)")
+            }
+            None => format!(
+                "its release is none that this straw knows ({})",
+                known_releases()
+            ),
+        };
+        format!(
+            "either {doubt}, or, up to Slurm 24.05, it refused the token: then the token is not \
+             signed by this cluster's key, or slurm.conf lacks AuthAltTypes=auth/jwt. slurmctld's \
+             log tells them apart: it complains of a protocol version, or of authentication"
+        )
+    }
+
+    fn version_hint(&self, controller: ProtocolVersion) -> String {
+        let accepted = controller.accepted_by_controller();
+        let would_do: Vec<_> = Release::ALL
+            .iter()
+            .filter(|release| accepted.contains(&release.version()))
+            .map(|release| release.name())
+            .collect();
+        match (self.release, would_do.is_empty()) {
+            (Some(release), false) => format!(
+                "not {release}: leave --release out, or give one of {}",
+                would_do.join(", ")
+            ),
+            _ => format!(
+                "this straw speaks Slurm {}: get a newer straw",
+                known_releases()
+            ),
+        }
+    }
+}
+
+fn transport_hint(error: &TransportError) -> String {
+    match error {
+        TransportError::Frame(FrameError::Tls) => {
+            "it speaks TLS, and this straw does not yet; nothing secret was sent".into()
+        }
+        TransportError::Frame(FrameError::TooLarge { .. }) => {
+            "a configuration is rarely larger than some MiB; if this one is, raise --max-size"
+                .into()
+        }
+        TransportError::Frame(_) => "is this the port of slurmctld (SlurmctldPort)?".into(),
+        TransportError::Silence => {
+            "is it a slurmctld? If it is busy or just starting, give it time with --timeout or \
+             --wait; one of 25.05 that wants TLS is silent, too"
+                .into()
+        }
+        TransportError::Broken { .. } | TransportError::Connect(_) => {
+            "--wait 1m keeps trying; if it happens again, does something between here and the \
+             controller cut connections?"
+                .into()
+        }
+    }
+}
+
+fn known_releases() -> String {
+    format!(
+        "{} to {}",
+        Release::ALL[0],
+        Release::ALL[Release::ALL.len() - 1]
+    )
+}
+
+impl fmt::Display for Failures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.failures.as_slice() {
+            [one] => write!(f, "no configuration from {one}"),
+            all => write!(f, "no configuration from any of {} controllers", all.len()),
+        }
+    }
+}
+
+impl std::error::Error for Failures {}

@@ -1,0 +1,380 @@
+//! The configuration from a set of controllers: failover, negotiation, deadlines, retries.
+//!
+//! ```text
+//!   fetch ── rounds, until --wait is over
+//!     └─ round ── the controllers in turn, within --timeout
+//!          └─ ask ── one controller: its addresses in turn, as many exchanges as the
+//!                    negotiation of the protocol version takes
+//! ```
+
+mod failure;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use slurm_protocol::{
+    Answer, Attempt, ConfigFlags, Errno, Message, Negotiation, Outcome, ProtocolVersion, Release,
+    Reply, RequestConfig, RequestPing, ResponseConfig, Step, encode_request,
+};
+
+pub use failure::{Failure, Failures, Reason};
+
+use crate::credential::{Token, TokenSource};
+use crate::endpoint::Endpoint;
+use crate::error::Error;
+use crate::network::Network;
+use crate::transport::{Received, TransportError};
+
+/// The longest that one address may take to be connected to, so that the next is tried in time.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// The pause before a second round; it doubles from round to round up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+
+/// The longest pause between two rounds.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// What to fetch, from whom, and with how much patience.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// The controllers, in the order in which to try them; none stands for those that DNS names.
+    pub controllers: Vec<Endpoint>,
+    /// Where the token is.
+    pub token: TokenSource,
+    /// Which set of files.
+    pub files: FileSet,
+    /// The release to speak, where it is given.
+    pub release: Option<Release>,
+    /// The versions that controllers, by their endpoint as text, accepted before.
+    pub known: BTreeMap<String, ProtocolVersion>,
+    /// The longest that one round over all controllers may take.
+    pub timeout: Duration,
+    /// How long to begin new rounds for, when no controller can be reached.
+    pub wait: Duration,
+    /// The longest reply that is read, in bytes.
+    pub max_size: usize,
+}
+
+/// A set of files that controllers give out (docs/protocol.md, section 5.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum FileSet {
+    /// What client commands need; any user's token will do
+    #[default]
+    Client,
+    /// What slurmd needs; only for root and SlurmUser
+    Slurmd,
+}
+
+impl FileSet {
+    fn flags(self) -> ConfigFlags {
+        match self {
+            Self::Client => ConfigFlags::CLIENT,
+            Self::Slurmd => ConfigFlags::SLURMD,
+        }
+    }
+}
+
+/// What a controller answered.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// The controller, as it was named.
+    pub controller: Endpoint,
+    /// Its address that answered.
+    pub address: SocketAddr,
+    /// The protocol version that was spoken, which need not be the controller's own.
+    pub version: ProtocolVersion,
+    /// Connections that it took with this controller.
+    pub exchanges: u32,
+    /// The files.
+    pub config: ResponseConfig,
+}
+
+/// Fetches a set of files from the first controller that gives it.
+///
+/// # Errors
+///
+/// [`Error`]: what is wrong with the token, with finding controllers, or with each of them. Where
+/// waiting can help, the error is that of the last round within [`Query::wait`].
+pub fn fetch(query: &Query, network: &dyn Network) -> Result<Fetched, Error> {
+    let give_up = network.now() + query.wait;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let error = match round(query, network) {
+            Ok(fetched) => return Ok(fetched),
+            Err(error) => error,
+        };
+        let left = give_up.saturating_duration_since(network.now());
+        if left.is_zero() || !error.may_pass() {
+            return Err(error);
+        }
+        // Jittered, so that many containers do not come back in the same instant.
+        let pause_now = pause.mul_f64(0.5 + fastrand::f64() / 2.0).min(left);
+        log::warn!(
+            "{error}; trying again in {:.1} s, for another {} s",
+            pause_now.as_secs_f64(),
+            left.as_secs()
+        );
+        network.sleep(pause_now);
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Asks the controllers in turn.
+fn round(query: &Query, network: &dyn Network) -> Result<Fetched, Error> {
+    let deadline = network.now() + query.timeout;
+    let token = query.token.load(network.time_of_day())?;
+    log::debug!("token from {}: {:?}", query.token.place(), token.claims());
+    let found;
+    let controllers = if query.controllers.is_empty() {
+        found = discover(network, deadline)?;
+        &found
+    } else {
+        &query.controllers
+    };
+
+    let mut failures = Vec::new();
+    for (at, controller) in controllers.iter().enumerate() {
+        let now = network.now();
+        let left = deadline.saturating_duration_since(now);
+        // Those that come after get an equal share of what time is left.
+        let share = left / (controllers.len() - at) as u32;
+        let conversation = Conversation {
+            query,
+            network,
+            token: &token,
+            controller,
+            by: now + share,
+            deadline,
+            addresses: Vec::new(),
+            exchanges: 0,
+        };
+        match conversation.ask() {
+            Ok(fetched) => return Ok(fetched),
+            Err(failure) => {
+                log::info!("{failure}");
+                let final_word = failure.reason.is_final();
+                failures.push(failure);
+                if final_word {
+                    break;
+                }
+            }
+        }
+    }
+    Err(Failures::new(failures, query, &token).into())
+}
+
+/// The controllers that DNS names, in the order in which to try them.
+fn discover(network: &dyn Network, deadline: Instant) -> Result<Vec<Endpoint>, Error> {
+    let records = network.controllers(deadline).map_err(Error::NoController)?;
+    let controllers: Vec<_> = records
+        .targets
+        .iter()
+        .map(|target| Endpoint {
+            host: target.absolute(),
+            port: target.port,
+        })
+        .collect();
+    let names: Vec<_> = controllers.iter().map(ToString::to_string).collect();
+    log::info!("controllers from {}: {}", records.name, names.join(", "));
+    Ok(controllers)
+}
+
+/// All that is said to one controller.
+struct Conversation<'a> {
+    query: &'a Query,
+    network: &'a dyn Network,
+    token: &'a Token,
+    controller: &'a Endpoint,
+    /// When the next controller's turn begins.
+    by: Instant,
+    /// When the round ends.
+    deadline: Instant,
+    /// The controller's addresses, that which answered last first.
+    addresses: Vec<SocketAddr>,
+    exchanges: u32,
+}
+
+impl Conversation<'_> {
+    fn ask(mut self) -> Result<Fetched, Failure> {
+        self.run().map_err(|reason| Failure {
+            controller: self.controller.clone(),
+            reason,
+        })
+    }
+
+    fn run(&mut self) -> Result<Fetched, Reason> {
+        let addresses = self
+            .network
+            .addresses(&self.controller.host, self.by)
+            .map_err(Reason::Name)?;
+        self.addresses = alternate(&addresses)
+            .map(|address| SocketAddr::new(address, self.controller.port))
+            .collect();
+
+        let mut negotiation = self.negotiation();
+        let mut slowed_down = 0;
+        loop {
+            let attempt = negotiation.attempt();
+            let (answer, message) = self.attempt(attempt)?;
+            if let Answer::ReturnCode { code, .. } = answer
+                && code == Errno::SLURMCTLD_COMMUNICATIONS_BACKOFF
+            {
+                slowed_down += 1;
+                self.slow_down(slowed_down)?;
+                continue;
+            }
+            match negotiation.answer(answer) {
+                Step::Send(_) => {}
+                Step::Done(outcome) => return self.conclude(attempt.version(), outcome, message),
+            }
+        }
+    }
+
+    fn negotiation(&self) -> Negotiation {
+        let known = self.query.known.get(&self.controller.to_string());
+        match (self.query.release, known) {
+            (Some(release), _) => Negotiation::pinned(release.version()),
+            (None, Some(&version)) if version.is_supported() => Negotiation::known(version),
+            _ => Negotiation::unknown(),
+        }
+    }
+
+    /// One exchange.
+    fn attempt(&mut self, attempt: Attempt) -> Result<(Answer, Option<Message>), Reason> {
+        let version = attempt.version();
+        let request = match attempt {
+            Attempt::Probe(_) => encode_request(&RequestPing, version, None),
+            Attempt::Request(_) => {
+                let request = RequestConfig {
+                    flags: self.query.files.flags(),
+                    // Sent to all, so that no body is ever too short (docs/protocol.md, 5.1).
+                    port: Some(0),
+                };
+                encode_request(&request, version, Some(&self.token.credential()))
+            }
+        }
+        .map_err(Reason::Request)?;
+        let received = self.exchange(&request)?;
+        self.exchanges += 1;
+        let (answer, message) = match received {
+            Received::Closed => (Answer::Closed, None),
+            Received::Http => (Answer::Http, None),
+            Received::Frame(frame) => {
+                let reply = Reply::decode(&frame).map_err(Reason::NotSlurm)?;
+                let version = reply.header.version;
+                match reply.message().map_err(Reason::Malformed)? {
+                    Message::ReturnCode(code) => (Answer::ReturnCode { version, code }, None),
+                    message => (Answer::Message { version }, Some(message)),
+                }
+            }
+        };
+        let what = match attempt {
+            Attempt::Probe(_) => "asked without a credential",
+            Attempt::Request(_) => "asked for the configuration",
+        };
+        log::debug!(
+            "{} ({}): {what} at protocol version {version}: {answer:?}",
+            self.controller,
+            self.addresses[0]
+        );
+        let message = match answer {
+            Answer::ReturnCode { code, .. } => Some(Message::ReturnCode(code)),
+            _ => message,
+        };
+        Ok((answer, message))
+    }
+
+    /// Sends to the first address that can be connected to, and remembers it.
+    fn exchange(&mut self, request: &[u8]) -> Result<Received, Reason> {
+        let mut unreachable = Vec::new();
+        let count = self.addresses.len();
+        for at in 0..count {
+            let address = self.addresses[at];
+            let now = self.network.now();
+            let share = self.by.saturating_duration_since(now) / (count - at) as u32;
+            let connect_by = now + share.min(CONNECT);
+            let result =
+                self.network
+                    .exchange(address, request, self.query.max_size, connect_by, self.by);
+            match result {
+                Err(TransportError::Connect(error)) => {
+                    log::debug!("{} ({address}): {error}", self.controller);
+                    unreachable.push((address, TransportError::Connect(error)));
+                }
+                Err(error) => return Err(Reason::Transport { address, error }),
+                Ok(received) => {
+                    self.addresses.swap(0, at);
+                    return Ok(received);
+                }
+            }
+        }
+        Err(Reason::Unreachable(unreachable))
+    }
+
+    /// Waits as long as a controller that limits its clients wants: n seconds the n-th time.
+    fn slow_down(&mut self, times: u32) -> Result<(), Reason> {
+        let pause = Duration::from_secs(times.into());
+        if self.network.now() + pause >= self.deadline {
+            return Err(Reason::Busy(Errno::SLURMCTLD_COMMUNICATIONS_BACKOFF));
+        }
+        log::info!("{} asks to slow down; waiting {times} s", self.controller);
+        self.network.sleep(pause);
+        // It is there, and will answer: its turn does not end meanwhile.
+        self.by = self.deadline;
+        Ok(())
+    }
+
+    fn conclude(
+        &self,
+        version: ProtocolVersion,
+        outcome: Outcome,
+        message: Option<Message>,
+    ) -> Result<Fetched, Reason> {
+        match outcome {
+            Outcome::Answered => {}
+            Outcome::Refused { silently } => return Err(Reason::Refused { silently, version }),
+            Outcome::TlsRequired { controller } => return Err(Reason::TlsRequired { controller }),
+            Outcome::NoCommonVersion { controller } => {
+                return Err(Reason::NoCommonVersion { controller });
+            }
+            Outcome::Http => return Err(Reason::Http),
+            _ => return Err(Reason::Silent),
+        }
+        match message {
+            Some(Message::Config(config)) => Ok(Fetched {
+                controller: self.controller.clone(),
+                address: self.addresses[0],
+                version,
+                exchanges: self.exchanges,
+                config,
+            }),
+            Some(Message::ReturnCode(code)) => Err(match code {
+                code if code.is_standby() => Reason::Standby(code),
+                Errno::SLURMCTLD_COMMUNICATIONS_HARD_DROP | Errno::SLURM_SHUTTING_DOWN => {
+                    Reason::Busy(code)
+                }
+                Errno::ESLURM_CONFIGLESS_DISABLED => Reason::ConfiglessDisabled,
+                Errno::ESLURM_USER_ID_MISSING => Reason::NotAllowed,
+                code => Reason::Code(code),
+            }),
+            other => Err(Reason::Unexpected(other)),
+        }
+    }
+}
+
+/// IPv4 and IPv6 addresses in turn, beginning with the first one's kind: where one kind leads
+/// nowhere, the other is tried next.
+fn alternate(addresses: &[IpAddr]) -> impl Iterator<Item = IpAddr> {
+    let first_is_v6 = addresses.first().is_some_and(IpAddr::is_ipv6);
+    let (first, second): (Vec<_>, Vec<_>) = addresses
+        .iter()
+        .copied()
+        .partition(|address| address.is_ipv6() == first_is_v6);
+    let count = first.len().max(second.len());
+    (0..count)
+        .flat_map(move |at| [first.get(at).copied(), second.get(at).copied()])
+        .flatten()
+}
