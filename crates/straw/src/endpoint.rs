@@ -53,10 +53,11 @@ impl Endpoint {
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
+            return write!(f, "[{}]:{}", self.host, self.port);
         }
+        // The dot that makes a name absolute says nothing to a reader.
+        let host = self.host.trim_end_matches('.');
+        write!(f, "{host}:{}", self.port)
     }
 }
 

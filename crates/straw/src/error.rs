@@ -1,5 +1,7 @@
 //! Every way straw can fail, with its exit code and its remedy.
 
+use std::io;
+
 use serde_json::{Value, json};
 use slurm_protocol::ParseReleaseError;
 
@@ -70,8 +72,8 @@ pub enum Error {
     #[error(transparent)]
     Write(#[from] WriteError),
     /// Standard output could not be written to.
-    #[error("standard output cannot be written to: {0}")]
-    Output(std::io::Error),
+    #[error("standard output cannot be written to: {}", system_text(.0))]
+    Output(io::Error),
 }
 
 impl Error {
@@ -177,4 +179,11 @@ impl Error {
         text.push_str(&format!("\nhint: {}\n", self.hint()));
         text
     }
+}
+
+/// What the system says of an error, without the number that the standard library adds.
+pub(crate) fn system_text(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    text.to_lowercase()
 }

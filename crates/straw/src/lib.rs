@@ -22,7 +22,7 @@
 //! let fetched = controller::fetch(&query, &System)?;
 //! let set = ConfigSet::new(fetched.config)?;
 //! let controller = fetched.controller.to_string();
-//! config::write("/etc/slurm".as_ref(), &set, &controller, fetched.version)?;
+//! config::write("/etc/slurm".as_ref(), &set, &controller, fetched.version, query.timeout)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!

@@ -57,13 +57,13 @@ pub(super) enum Command {
 #[derive(Clone, Debug, Args)]
 pub(super) struct Output {
     /// Show the result, or the error, as JSON on stdout
-    #[arg(long, global = true, env = "STRAW_JSON", hide_env = true, value_parser = clap::builder::FalseyValueParser::new())]
+    #[arg(long, global = true, display_order = 100, env = "STRAW_JSON", hide_env = true, value_parser = clap::builder::FalseyValueParser::new())]
     pub(super) json: bool,
     /// Say what is done; twice or three times: more of it
-    #[arg(short, long, global = true, action = clap::ArgAction::Count, env = "STRAW_VERBOSE", hide_env = true)]
+    #[arg(short, long, global = true, display_order = 101, action = clap::ArgAction::Count, env = "STRAW_VERBOSE", hide_env = true)]
     pub(super) verbose: u8,
     /// Say nothing but errors
-    #[arg(short, long, global = true, env = "STRAW_QUIET", hide_env = true, value_parser = clap::builder::FalseyValueParser::new())]
+    #[arg(short, long, global = true, display_order = 102, env = "STRAW_QUIET", hide_env = true, value_parser = clap::builder::FalseyValueParser::new())]
     pub(super) quiet: bool,
 }
 

@@ -41,7 +41,13 @@ pub(super) fn run(
         Target::Stdout(name) => show(&set, name),
         Target::Directory(directory) => {
             let controller = fetched.controller.to_string();
-            let written = config::write(&directory, &set, &controller, fetched.version)?;
+            let written = config::write(
+                &directory,
+                &set,
+                &controller,
+                fetched.version,
+                query.timeout,
+            )?;
             report(&fetched, &set, &written, &directory, output)
         }
     }

@@ -21,6 +21,8 @@ pub struct Failure {
     pub controller: Endpoint,
     /// Why it gave nothing.
     pub reason: Reason,
+    /// Whether the credential went out to it.
+    pub credential_sent: bool,
 }
 
 /// Why a controller gave nothing.
@@ -94,6 +96,7 @@ impl Reason {
 
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
+            Self::Name(ResolveError::InvalidName { .. }) => ExitCode::Usage,
             Self::Name(_) | Self::Unreachable(_) | Self::Standby(_) | Self::Busy(_) => {
                 ExitCode::Unreachable
             }
@@ -113,6 +116,7 @@ impl Reason {
 
     pub(crate) fn kind(&self) -> &'static str {
         match self {
+            Self::Name(ResolveError::InvalidName { .. }) => "bad-host-name",
             Self::Name(_) => "name-not-resolved",
             Self::Unreachable(_) => "unreachable",
             Self::Transport { error, .. } => match error {
@@ -248,6 +252,9 @@ impl Failures {
             return String::new();
         };
         match reason {
+            Reason::Name(ResolveError::InvalidName { .. }) => {
+                "a host name consists of letters, digits, dots and hyphens".into()
+            }
             Reason::Name(_) => {
                 "is the controller's name spelt as in slurm.conf's SlurmctldHost, and can this \
                  container resolve it (/etc/resolv.conf, /etc/hosts)? An address will do, too"
@@ -258,6 +265,10 @@ impl Failures {
                  otherwise), and can this container reach it? --wait 1m keeps trying"
                     .into()
             }
+            Reason::Transport {
+                error: TransportError::Frame(FrameError::Tls),
+                ..
+            } => self.no_tls(),
             Reason::Transport { error, .. } => transport_hint(error),
             Reason::Standby(_) => {
                 "name the primary controller as well, separated by a comma; if it is down, the \
@@ -307,12 +318,10 @@ impl Failures {
             Reason::NotAllowed => {
                 "what does slurmctld's log say? Any user who can authenticate may have the client \
                  set"
-                    .into()
+                .into()
             }
             Reason::TlsRequired { .. } => {
-                "this cluster has TLSType=tls/s2n, and this straw speaks no TLS yet; nothing secret \
-                 was sent"
-                    .into()
+                format!("this cluster has TLSType=tls/s2n, and {}", self.no_tls())
             }
             Reason::Code(_) => "slurmctld's log says more".into(),
             Reason::Malformed(_) | Reason::Unexpected(_) => {
@@ -322,6 +331,15 @@ impl Failures {
             }
             Reason::Request(_) => "is the token a whole one?".into(),
         }
+    }
+
+    fn no_tls(&self) -> String {
+        let sent = if self.failures.iter().any(|failure| failure.credential_sent) {
+            "the token went out in the clear, so take it for seen"
+        } else {
+            "the token was not sent"
+        };
+        format!("this straw speaks no TLS yet; {sent}")
     }
 
     fn silent_hint(&self) -> String {
@@ -363,9 +381,6 @@ impl Failures {
 
 fn transport_hint(error: &TransportError) -> String {
     match error {
-        TransportError::Frame(FrameError::Tls) => {
-            "it speaks TLS, and this straw does not yet; nothing secret was sent".into()
-        }
         TransportError::Frame(FrameError::TooLarge { .. }) => {
             "a configuration is rarely larger than some MiB; if this one is, raise --max-size"
                 .into()

@@ -150,6 +150,7 @@ fn round(query: &Query, network: &dyn Network) -> Result<Fetched, Error> {
             deadline,
             addresses: Vec::new(),
             exchanges: 0,
+            credential_sent: false,
         };
         match conversation.ask() {
             Ok(fetched) => return Ok(fetched),
@@ -195,6 +196,7 @@ struct Conversation<'a> {
     /// The controller's addresses, that which answered last first.
     addresses: Vec<SocketAddr>,
     exchanges: u32,
+    credential_sent: bool,
 }
 
 impl Conversation<'_> {
@@ -202,6 +204,7 @@ impl Conversation<'_> {
         self.run().map_err(|reason| Failure {
             controller: self.controller.clone(),
             reason,
+            credential_sent: self.credential_sent,
         })
     }
 
@@ -258,6 +261,7 @@ impl Conversation<'_> {
         }
         .map_err(Reason::Request)?;
         let received = self.exchange(&request)?;
+        self.credential_sent |= matches!(attempt, Attempt::Request(_));
         self.exchanges += 1;
         let (answer, message) = match received {
             Received::Closed => (Answer::Closed, None),

@@ -14,6 +14,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use slurm_protocol::Credential;
 
+use crate::error::system_text;
+
 /// A longer text than this, in bytes, is no token. Slurm's have about 150, an identity
 /// provider's some thousands.
 const LONGEST: u64 = 64 * 1024;
@@ -77,7 +79,7 @@ fn read(path: &Path) -> Result<SecretString, String> {
     let mut bytes = Vec::new();
     std::fs::File::open(path)
         .and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes))
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| system_text(&error))?;
     if bytes.len() as u64 > LONGEST {
         return Err(format!("it is longer than {LONGEST} bytes"));
     }

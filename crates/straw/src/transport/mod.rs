@@ -9,6 +9,8 @@ use std::time::Instant;
 
 use slurm_protocol::FrameError;
 
+use crate::error::system_text;
+
 /// What came back over a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Received {
@@ -65,6 +67,6 @@ fn describe(error: &io::Error) -> String {
         io::ErrorKind::HostUnreachable => "no route to the host".to_owned(),
         io::ErrorKind::NetworkUnreachable => "no route to its network".to_owned(),
         io::ErrorKind::UnexpectedEof => "connection closed".to_owned(),
-        _ => error.to_string(),
+        _ => system_text(error),
     }
 }

@@ -8,6 +8,10 @@
 //! Until the first rename nothing has changed for a reader. Nothing on the way below the
 //! directory is followed if it is a symlink: each component is opened by itself.
 
+mod error;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read as _, Write as _};
@@ -16,20 +20,19 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{
-    AtFlags, FileType, FlockOperation, Mode, OFlags, StatxAttributes, StatxFlags, flock, fstat,
-    fsync, mkdirat, openat, renameat, statat, statx, unlinkat,
+    AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, StatxAttributes, StatxFlags, flock,
+    fstat, fsync, mkdirat, openat, renameat, statat, statx, unlinkat,
 };
 use rustix::io::Errno;
 use slurm_protocol::ProtocolVersion;
+
+pub use error::WriteError;
 
 use super::manifest::{self, Manifest};
 use super::{ConfigSet, File, FileName};
 
 /// What temporary files begin with. No file of a config set can.
 const TEMPORARY: &str = ".straw-new.";
-
-/// How long to wait for another straw that writes to the same directory.
-const LOCK: Duration = Duration::from_secs(10);
 
 /// What became of a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +65,8 @@ impl Change {
 
 /// Writes a set into a directory, which is created where it is not there.
 ///
-/// `controller` accepted `version`; that is remembered for the next time.
+/// `controller` accepted `version`; that is remembered for the next time. Another straw that
+/// writes to the same directory is waited for, as long as `patience`.
 ///
 /// # Errors
 ///
@@ -72,9 +76,11 @@ pub fn write(
     set: &ConfigSet,
     controller: &str,
     version: ProtocolVersion,
+    patience: Duration,
 ) -> Result<Written, WriteError> {
     let target = Target::open(directory)?;
-    target.lock()?;
+    target.lock(patience)?;
+    target.sweep();
     let mut manifest = target.manifest();
     let earlier: BTreeSet<FileName> = manifest.names().collect();
 
@@ -147,17 +153,16 @@ impl Target {
     }
 
     /// Keeps other straws out until this is dropped.
-    fn lock(&self) -> Result<(), WriteError> {
-        let give_up = Instant::now() + LOCK;
+    fn lock(&self, patience: Duration) -> Result<(), WriteError> {
+        let give_up = Instant::now() + patience;
         loop {
             match flock(&self.descriptor, FlockOperation::NonBlockingLockExclusive) {
                 Err(Errno::WOULDBLOCK) if Instant::now() < give_up => {
                     std::thread::sleep(Duration::from_millis(20));
                 }
                 Err(Errno::WOULDBLOCK) => {
-                    return Err(WriteError::Locked {
-                        path: self.path.clone(),
-                    });
+                    let path = self.path.clone();
+                    return Err(WriteError::Locked { path, patience });
                 }
                 Err(Errno::INTR) => {}
                 // A file system without locks: then nobody else is kept out.
@@ -166,6 +171,20 @@ impl Target {
                     return Ok(());
                 }
                 Ok(()) => return Ok(()),
+            }
+        }
+    }
+
+    /// Removes temporary files that a run left which was killed. Those in directories below are
+    /// removed when their file is written again.
+    fn sweep(&self) {
+        let Ok(entries) = Dir::read_from(&self.descriptor) else {
+            return;
+        };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            if name.to_bytes().starts_with(TEMPORARY.as_bytes()) {
+                let _ = unlinkat(&self.descriptor, name, AtFlags::empty());
             }
         }
     }
@@ -416,94 +435,4 @@ fn create(
 
 fn raw(error: io::Error) -> Errno {
     Errno::from_io_error(&error).unwrap_or(Errno::IO)
-}
-
-/// Why files could not be written.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum WriteError {
-    /// The directory cannot be opened, or made.
-    #[error("the directory {} cannot be used: {}", path.display(), describe(*errno))]
-    Directory {
-        /// The directory.
-        path: PathBuf,
-        /// Why.
-        errno: Errno,
-    },
-    /// Another straw writes to it, for too long.
-    #[error("another straw has been writing to {} for {} s", path.display(), LOCK.as_secs())]
-    Locked {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// A file cannot be written.
-    #[error("{} cannot be written: {}", path.display(), describe(*errno))]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        errno: Errno,
-    },
-}
-
-impl WriteError {
-    fn directory(path: &Path, errno: Errno) -> Self {
-        let path = path.to_owned();
-        Self::Directory { path, errno }
-    }
-
-    pub(crate) fn kind(&self) -> &'static str {
-        match self {
-            Self::Directory { .. } => "directory-unusable",
-            Self::Locked { .. } => "directory-locked",
-            Self::File { .. } => "file-not-written",
-        }
-    }
-
-    pub(crate) fn hint(&self) -> String {
-        let errno = match self {
-            Self::Directory { errno, .. } | Self::File { errno, .. } => *errno,
-            Self::Locked { .. } => {
-                return "is one of them stopped? Give each a directory of its own with -o".into();
-            }
-        };
-        let text = match errno {
-            Errno::ACCESS | Errno::PERM => {
-                "write where this user may: -o DIR, and SLURM_CONF=DIR/slurm.conf for the commands"
-            }
-            Errno::ROFS => {
-                "mount a writable volume there (a tmpfs will do), or write elsewhere: -o DIR, and \
-                 SLURM_CONF=DIR/slurm.conf for the commands"
-            }
-            Errno::NOSPC | Errno::DQUOT => {
-                "make room; the files that were there before are as they were"
-            }
-            Errno::BUSY => {
-                "a single file that is mounted cannot be replaced: mount its directory instead, or \
-                 write elsewhere with -o DIR"
-            }
-            Errno::ISDIR => "remove the directory of this name, or write elsewhere with -o DIR",
-            Errno::LOOP | Errno::NOTDIR => {
-                "something on the way is a symlink or no directory, and straw follows none: remove \
-                 it, or write elsewhere with -o DIR"
-            }
-            _ => "write elsewhere with -o DIR, and SLURM_CONF=DIR/slurm.conf for the commands",
-        };
-        text.to_owned()
-    }
-}
-
-fn describe(errno: Errno) -> String {
-    match errno {
-        Errno::BUSY => "it is a mount point".to_owned(),
-        Errno::ISDIR => "it is a directory".to_owned(),
-        errno => {
-            let text = io::Error::from(errno).to_string();
-            // The standard library adds the number in brackets.
-            text.split(" (os error")
-                .next()
-                .unwrap_or_default()
-                .to_lowercase()
-        }
-    }
 }

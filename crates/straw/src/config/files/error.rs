@@ -1,0 +1,94 @@
+//! Why files could not be written, and what to do about it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use crate::credential::jwt::span;
+use crate::error::system_text;
+
+/// Why files could not be written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// The directory cannot be opened, or made.
+    #[error("the directory {} cannot be used: {}", path.display(), describe(*errno))]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        errno: Errno,
+    },
+    /// Another straw writes to it, for too long.
+    #[error("another straw has been writing to {} for {}", path.display(), span(*patience))]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+        /// How long it was waited for.
+        patience: Duration,
+    },
+    /// A file cannot be written.
+    #[error("{} cannot be written: {}", path.display(), describe(*errno))]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        errno: Errno,
+    },
+}
+
+impl WriteError {
+    pub(super) fn directory(path: &Path, errno: Errno) -> Self {
+        let path = path.to_owned();
+        Self::Directory { path, errno }
+    }
+
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Directory { .. } => "directory-unusable",
+            Self::Locked { .. } => "directory-locked",
+            Self::File { .. } => "file-not-written",
+        }
+    }
+
+    pub(crate) fn hint(&self) -> String {
+        let errno = match self {
+            Self::Directory { errno, .. } | Self::File { errno, .. } => *errno,
+            Self::Locked { .. } => {
+                return "is one of them stopped? Give each a directory of its own with -o".into();
+            }
+        };
+        let text = match errno {
+            Errno::ACCESS | Errno::PERM => {
+                "write where this user may: -o DIR, and SLURM_CONF=DIR/slurm.conf for the commands"
+            }
+            Errno::ROFS => {
+                "mount a writable volume there (a tmpfs will do), or write elsewhere: -o DIR, and \
+                 SLURM_CONF=DIR/slurm.conf for the commands"
+            }
+            Errno::NOSPC | Errno::DQUOT => {
+                "make room; the files that were there before are as they were"
+            }
+            Errno::BUSY => {
+                "a single file that is mounted cannot be replaced: mount its directory instead, or \
+                 write elsewhere with -o DIR"
+            }
+            Errno::ISDIR => "remove the directory of this name, or write elsewhere with -o DIR",
+            Errno::LOOP | Errno::NOTDIR => {
+                "something on the way is a symlink or no directory, and straw follows none: remove \
+                 it, or write elsewhere with -o DIR"
+            }
+            _ => "write elsewhere with -o DIR, and SLURM_CONF=DIR/slurm.conf for the commands",
+        };
+        text.to_owned()
+    }
+}
+
+fn describe(errno: Errno) -> String {
+    match errno {
+        Errno::BUSY => "it is a mount point".to_owned(),
+        Errno::ISDIR => "it is a directory".to_owned(),
+        errno => system_text(&errno.into()),
+    }
+}

@@ -1,0 +1,304 @@
+//! On a real file system.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::path::Path;
+
+use slurm_protocol::{Message, ProtocolVersion, Reply};
+
+use super::*;
+
+const VERSION: ProtocolVersion = ProtocolVersion::V26_05;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A set as a reply would hold it: `*` behind a name makes it executable.
+fn set(files: &[(&str, &str)]) -> ConfigSet {
+    let mut body = (files.len() as u32).to_be_bytes().to_vec();
+    for (name, content) in files {
+        let execute = name.ends_with('*');
+        body.extend([1, u8::from(execute)]);
+        for text in [name.trim_end_matches('*'), content] {
+            body.extend((text.len() as u32 + 1).to_be_bytes());
+            body.extend(text.as_bytes());
+            body.push(0);
+        }
+    }
+    body.extend([0; 4]);
+    let mut frame = VERSION.0.to_be_bytes().to_vec();
+    frame.extend([0, 0x40, 0x07, 0xe0]);
+    frame.extend((body.len() as u32).to_be_bytes());
+    frame.extend([0; 6]);
+    frame.extend(body);
+    match Reply::decode(&frame).unwrap().message().unwrap() {
+        Message::Config(reply) => ConfigSet::new(reply).unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn put(directory: &Path, files: &[(&str, &str)]) -> Result<Vec<String>, String> {
+    write(directory, &set(files), "ctl1:6817", VERSION, PATIENCE)
+        .map(|written| {
+            let show = |(name, change): &(FileName, Change)| format!("{} {name}", change.name());
+            written.files.iter().map(show).collect()
+        })
+        .map_err(|error| {
+            let path = directory.display().to_string();
+            error.to_string().replace(&path, "DIR")
+        })
+}
+
+/// All regular files below a directory, straw's own notes not counted.
+fn tree(directory: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut todo = vec![directory.to_owned()];
+    while let Some(at) = todo.pop() {
+        for entry in fs::read_dir(at).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.is_symlink() {
+                todo.push(path);
+            } else {
+                let name = path.strip_prefix(directory).unwrap();
+                names.push(name.to_str().unwrap().to_owned());
+            }
+        }
+    }
+    names.retain(|name| name != manifest::NAME);
+    names.sort();
+    names
+}
+
+fn read(directory: &Path, name: &str) -> String {
+    fs::read_to_string(directory.join(name)).unwrap()
+}
+
+fn mode_of(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+#[test]
+fn a_set_is_written_with_slurm_conf_last_and_fixed_modes() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("not/yet/there");
+    // The umask of this process is everyone's here; the modes are set in spite of it.
+    let changes = put(
+        &target,
+        &[("slurm.conf", "A"), ("sub/prolog.sh*", "B"), ("x.conf", "")],
+    );
+    assert_eq!(
+        changes.unwrap(),
+        [
+            "written sub/prolog.sh",
+            "written x.conf",
+            "written slurm.conf"
+        ]
+    );
+    assert_eq!(tree(&target), ["slurm.conf", "sub/prolog.sh", "x.conf"]);
+    assert_eq!(read(&target, "sub/prolog.sh"), "B");
+    assert_eq!(mode_of(&target.join("slurm.conf")), 0o644);
+    assert_eq!(mode_of(&target.join("sub/prolog.sh")), 0o755);
+    assert_eq!(mode_of(&target.join("sub")), 0o755);
+}
+
+#[test]
+fn what_is_the_same_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = [("slurm.conf", "A"), ("x.conf", "B")];
+    put(dir.path(), &first).unwrap();
+    let inode = |name: &str| fs::metadata(dir.path().join(name)).unwrap().ino();
+    let before = (inode("slurm.conf"), inode("x.conf"), inode(manifest::NAME));
+    let changes = put(dir.path(), &first).unwrap();
+    assert_eq!(changes, ["unchanged slurm.conf", "unchanged x.conf"]);
+    assert_eq!(
+        before,
+        (inode("slurm.conf"), inode("x.conf"), inode(manifest::NAME))
+    );
+
+    let mut permissions = fs::metadata(dir.path().join("x.conf"))
+        .unwrap()
+        .permissions();
+    permissions.set_mode(0o600);
+    fs::set_permissions(dir.path().join("x.conf"), permissions).unwrap();
+    let changes = put(dir.path(), &first).unwrap();
+    assert_eq!(changes, ["unchanged slurm.conf", "written x.conf"]);
+    assert_eq!(mode_of(&dir.path().join("x.conf")), 0o644);
+}
+
+#[test]
+fn what_the_controller_no_longer_has_goes_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("mine.conf"), "mine").unwrap();
+    put(
+        dir.path(),
+        &[
+            ("slurm.conf", "A"),
+            ("a/b/c", "C"),
+            ("a/d", "D"),
+            ("x.conf", "X"),
+        ],
+    )
+    .unwrap();
+    fs::write(dir.path().join("a/mine"), "mine").unwrap();
+    let changes = put(dir.path(), &[("slurm.conf", "A")]).unwrap();
+    assert_eq!(
+        changes,
+        [
+            "unchanged slurm.conf",
+            "removed a/b/c",
+            "removed a/d",
+            "removed x.conf"
+        ]
+    );
+    assert_eq!(tree(dir.path()), ["a/mine", "mine.conf", "slurm.conf"]);
+    assert!(
+        !dir.path().join("a/b").exists(),
+        "empty directories go as well"
+    );
+}
+
+#[test]
+fn notes_that_lie_remove_nothing_elsewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("target");
+    fs::create_dir(&target).unwrap();
+    fs::write(dir.path().join("outside"), "x").unwrap();
+    fs::create_dir(dir.path().join("elsewhere")).unwrap();
+    fs::write(dir.path().join("elsewhere/file"), "x").unwrap();
+    symlink(dir.path().join("elsewhere"), target.join("link")).unwrap();
+    let lies = r#"{"files": ["../outside", "/etc/passwd", "link/file", "", ".", "a/../b"]}"#;
+    fs::write(target.join(manifest::NAME), lies).unwrap();
+    put(&target, &[("slurm.conf", "A")]).unwrap();
+    assert!(dir.path().join("outside").exists());
+    assert!(dir.path().join("elsewhere/file").exists());
+
+    fs::write(target.join(manifest::NAME), "no JSON").unwrap();
+    assert!(known_versions(&target).is_empty());
+    assert_eq!(put(&target, &[("x.conf", "")]).unwrap(), ["written x.conf"]);
+}
+
+#[test]
+fn the_version_of_a_controller_is_remembered() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(known_versions(&dir.path().join("missing")).is_empty());
+    let some = set(&[("slurm.conf", "A")]);
+    write(dir.path(), &some, "ctl1:6817", VERSION, PATIENCE).unwrap();
+    write(
+        dir.path(),
+        &some,
+        "ctl2:6817",
+        ProtocolVersion::V22_05,
+        PATIENCE,
+    )
+    .unwrap();
+    let known = known_versions(dir.path());
+    assert_eq!(known.get("ctl1:6817"), Some(&VERSION));
+    assert_eq!(known.get("ctl2:6817"), Some(&ProtocolVersion::V22_05));
+}
+
+#[test]
+fn no_symlink_is_followed_on_the_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("target");
+    let elsewhere = dir.path().join("elsewhere");
+    fs::create_dir_all(&target).unwrap();
+    fs::create_dir_all(&elsewhere).unwrap();
+    fs::write(elsewhere.join("slurm.conf"), "theirs").unwrap();
+
+    symlink(&elsewhere, target.join("sub")).unwrap();
+    let error = put(&target, &[("slurm.conf", "A"), ("sub/x", "B")]).unwrap_err();
+    assert!(
+        error.starts_with("DIR/sub/x cannot be written: "),
+        "{error}"
+    );
+    assert_eq!(tree(&elsewhere), ["slurm.conf"]);
+    assert!(!target.join("slurm.conf").exists(), "nothing is half done");
+
+    // A symlink in the place of a file is replaced, not written through.
+    symlink(elsewhere.join("slurm.conf"), target.join("slurm.conf")).unwrap();
+    put(&target, &[("slurm.conf", "A")]).unwrap();
+    assert_eq!(read(&elsewhere, "slurm.conf"), "theirs");
+    assert!(!target.join("slurm.conf").is_symlink());
+
+    // Nor one in the place of a temporary file.
+    let temporary = target.join(format!("{TEMPORARY}slurm.conf"));
+    symlink(elsewhere.join("slurm.conf"), &temporary).unwrap();
+    put(&target, &[("slurm.conf", "B")]).unwrap();
+    assert_eq!(read(&elsewhere, "slurm.conf"), "theirs");
+    assert_eq!(read(&target, "slurm.conf"), "B");
+    assert!(!temporary.exists());
+
+    // The directory that the user named may be one.
+    symlink(&target, dir.path().join("alias")).unwrap();
+    put(&dir.path().join("alias"), &[("slurm.conf", "C")]).unwrap();
+    assert_eq!(read(&target, "slurm.conf"), "C");
+}
+
+#[test]
+fn what_cannot_be_replaced_is_found_out_before_anything_changes() {
+    let dir = tempfile::tempdir().unwrap();
+    put(dir.path(), &[("slurm.conf", "old")]).unwrap();
+    fs::create_dir(dir.path().join("x.conf")).unwrap();
+    let error = put(dir.path(), &[("slurm.conf", "new"), ("x.conf", "X")]).unwrap_err();
+    assert_eq!(error, "DIR/x.conf cannot be written: it is a directory");
+    assert_eq!(read(dir.path(), "slurm.conf"), "old");
+
+    let file = dir.path().join("slurm.conf");
+    let error = write(&file, &set(&[]), "ctl1:6817", VERSION, PATIENCE).unwrap_err();
+    assert!(matches!(
+        error,
+        WriteError::Directory {
+            errno: Errno::NOTDIR,
+            ..
+        }
+    ));
+
+    fs::write(dir.path().join("sub"), "a file").unwrap();
+    let error = put(dir.path(), &[("slurm.conf", "new"), ("sub/y", "Y")]).unwrap_err();
+    assert_eq!(error, "DIR/sub/y cannot be written: not a directory");
+    assert_eq!(read(dir.path(), "slurm.conf"), "old");
+}
+
+#[test]
+fn a_named_pipe_in_the_place_of_a_file_keeps_nobody_waiting() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["slurm.conf", manifest::NAME] {
+        let path = dir.path().join(name);
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &path,
+            FileType::Fifo,
+            Mode::from_raw_mode(0o644),
+            0,
+        )
+        .unwrap();
+    }
+    put(dir.path(), &[("slurm.conf", "A")]).unwrap();
+    assert_eq!(read(dir.path(), "slurm.conf"), "A");
+}
+
+#[test]
+fn two_at_once_take_turns() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = ("A".repeat(100_000), "B".repeat(100_000));
+    std::thread::scope(|scope| {
+        for content in [&a, &b, &a, &b] {
+            scope.spawn(|| {
+                for _ in 0..10 {
+                    put(dir.path(), &[("slurm.conf", content), ("x.conf", content)]).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(read(dir.path(), "slurm.conf"), read(dir.path(), "x.conf"));
+    assert_eq!(tree(dir.path()), ["slurm.conf", "x.conf"]);
+}
+
+#[test]
+fn what_a_killed_run_left_goes_with_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["slurm.conf", "no-longer.conf"] {
+        let left = dir.path().join(format!("{TEMPORARY}{name}"));
+        fs::write(&left, "half").unwrap();
+    }
+    put(dir.path(), &[("slurm.conf", "A")]).unwrap();
+    assert_eq!(tree(dir.path()), ["slurm.conf"]);
+}

@@ -1,0 +1,230 @@
+//! What `straw fetch` does where all is well.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+
+use slurm_protocol::ProtocolVersion;
+
+use crate::fake::{Act, Fake, config, return_code};
+use crate::straw::{Straw, program, token};
+
+const V26_05: ProtocolVersion = ProtocolVersion::V26_05;
+const FILES: &[(&str, &str)] = &[
+    ("slurm.conf", "ClusterName=lab\n"),
+    ("plugstack.conf", ""),
+    ("prolog.sh*", "#!/bin/sh\n"),
+];
+
+#[test]
+fn files_land_in_the_directory_whatever_the_umask() {
+    let fake = Fake::controller(V26_05, FILES);
+    for umask in ["000", "022", "077", "777"] {
+        let directory = tempfile::tempdir().unwrap();
+        let target = directory.path().join("etc/slurm");
+        if umask == "777" {
+            // straw makes no directory that nobody may enter.
+            fs::create_dir_all(&target).unwrap();
+        }
+        let script = format!("umask {umask}; exec \"$@\"");
+        let output = Command::new("/bin/sh")
+            .args(["-c", &script, "sh"])
+            .arg(program())
+            .args(["fetch", &fake.address.to_string(), "-o"])
+            .arg(&target)
+            .env("SLURM_JWT", token(60))
+            .output()
+            .unwrap();
+        assert!(output.status.success());
+        for (name, mode) in [
+            ("slurm.conf", 0o644),
+            ("plugstack.conf", 0o644),
+            ("prolog.sh", 0o755),
+        ] {
+            let metadata = fs::metadata(target.join(name)).unwrap();
+            assert_eq!(metadata.permissions().mode() & 0o7777, mode, "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_old_command_line_does_what_it_did() {
+    for (own, version) in [(37, "21.08"), (38, "22.05"), (42, "24.11")] {
+        let fake = Fake::controller(ProtocolVersion::from_index(own), FILES);
+        let server = fake.address.to_string();
+        // Two controllers, the first of them down; files go to the working directory.
+        let mut straw = Straw::with_token(&["127.0.0.1:1", &server, version, "--auth", "jwt"]);
+        straw.done();
+        let text = fs::read_to_string(straw.path().join("slurm.conf")).unwrap();
+        assert_eq!(text, "ClusterName=lab\n");
+        let requests = fake.requests();
+        assert_eq!(requests.len(), 1, "the release was given");
+        assert_eq!(requests[0].version.index(), own);
+
+        let mut straw = Straw::with_token(&["-v", "-o", "dir", &server, version]);
+        straw.done();
+        assert!(straw.path().join("dir/slurm.conf").exists());
+    }
+}
+
+#[test]
+fn the_client_set_is_asked_for_and_the_body_is_never_short() {
+    let fake = Fake::controller(V26_05, FILES);
+    let server = fake.address.to_string();
+    for (more, flags) in [(&[][..], 0), (&["--files", "slurmd"], 1)] {
+        let mut arguments = vec!["fetch", &server];
+        arguments.extend(more);
+        Straw::with_token(&arguments).done();
+        let requests = fake.requests();
+        assert_eq!(requests.len(), 2);
+        assert!(!requests[0].has_credential);
+        let body = &requests[1].bytes[requests[1].bytes.len() - 6..];
+        assert_eq!(body, [0, 0, 0, flags, 0, 0]);
+    }
+}
+
+#[test]
+fn what_was_found_out_is_used_the_next_time() {
+    let fake = Fake::controller(ProtocolVersion::V22_05, FILES);
+    let server = fake.address.to_string();
+    let mut straw = Straw::with_token(&["fetch", &server, "-o", "dir"]);
+    straw.done();
+    assert_eq!(fake.requests().len(), 3);
+    let said = straw.done();
+    assert_eq!(fake.requests().len(), 1);
+    assert!(said.contains("unchanged plugstack.conf"), "{said}");
+}
+
+#[test]
+fn controllers_come_from_the_environment() {
+    let fake = Fake::controller(V26_05, FILES);
+    let servers = format!("127.0.0.1:1,{}", fake.address);
+    let mut straw = Straw::with_token(&["fetch"]).env("SLURM_CONF_SERVER", &servers);
+    straw.done();
+    // An argument wins over the variable.
+    let other = Fake::controller(V26_05, FILES);
+    let mut straw = Straw::with_token(&["fetch", &other.address.to_string()])
+        .env("SLURM_CONF_SERVER", &servers);
+    fake.requests();
+    straw.done();
+    assert!(fake.requests().is_empty());
+    assert!(!other.requests().is_empty());
+}
+
+#[test]
+fn options_come_from_the_environment_too() {
+    let fake = Fake::controller(V26_05, FILES);
+    let mut straw = Straw::with_token(&["fetch"])
+        .env("SLURM_CONF_SERVER", fake.address.to_string())
+        .env("STRAW_OUTPUT", "from-variable")
+        .env("STRAW_RELEASE", "26.05")
+        .env("STRAW_QUIET", "1");
+    assert_eq!(straw.done(), "");
+    assert!(straw.path().join("from-variable/slurm.conf").exists());
+    assert_eq!(fake.requests().len(), 1);
+    straw.command.args(["-o", "from-option"]);
+    straw.done();
+    assert!(straw.path().join("from-option/slurm.conf").exists());
+}
+
+#[test]
+fn one_file_goes_to_stdout_and_none_to_disk() {
+    let fake = Fake::controller(V26_05, FILES);
+    let server = fake.address.to_string();
+    let mut straw = Straw::with_token(&["fetch", &server, "--stdout", "slurm.conf"]);
+    let output = straw.run();
+    assert_eq!(output.stdout, b"ClusterName=lab\n");
+    assert_eq!(output.stderr, b"");
+    assert_eq!(fs::read_dir(straw.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn json_says_what_was_done() {
+    let fake = Fake::controller(V26_05, FILES);
+    let server = fake.address.to_string();
+    let mut straw = Straw::with_token(&["fetch", &server, "--json"]);
+    let report: serde_json::Value = serde_json::from_slice(&straw.run().stdout).unwrap();
+    assert_eq!(report["controller"], server);
+    assert_eq!(report["protocol_version"], 43);
+    assert_eq!(report["exchanges"], 2);
+    assert_eq!(report["files"][2]["name"], "slurm.conf");
+    assert_eq!(report["files"][2]["change"], "written");
+    assert_eq!(report["files"][2]["size"], 16);
+    assert_eq!(report["files"][1]["execute"], true);
+}
+
+#[test]
+fn a_token_file_is_used_with_or_without_its_name_in_front() {
+    let fake = Fake::controller(V26_05, FILES);
+    let server = fake.address.to_string();
+    for prefix in ["", "SLURM_JWT="] {
+        let mut straw = Straw::new(&["fetch", &server, "--token-file", "token"]);
+        let token = token(60);
+        fs::write(straw.path().join("token"), format!("{prefix}{token}\n")).unwrap();
+        straw.done();
+        let sent = fake.requests().pop().unwrap().bytes;
+        let token = token.as_bytes();
+        assert!(sent.windows(token.len()).any(|window| window == token));
+    }
+}
+
+#[test]
+fn a_token_is_seen_nowhere() {
+    // With every verbosity, where all is well and where it is not.
+    let good = Fake::controller(V26_05, FILES);
+    let bad = Fake::answers(|version| return_code(version, 1007));
+    let silent = Fake::start(|_| Act::Close);
+    for fake in [&good, &bad, &silent] {
+        for more in [&[][..], &["--json"], &["--stdout", "slurm.conf"]] {
+            let server = fake.address.to_string();
+            let secret = token(60);
+            let mut arguments = vec!["fetch", &server, "-vvv"];
+            arguments.extend(more);
+            let mut straw = Straw::new(&arguments).env("SLURM_JWT", &secret);
+            let output = straw.run();
+            let mut seen = vec![output.stdout, output.stderr];
+            for entry in fs::read_dir(straw.path()).unwrap() {
+                seen.push(fs::read(entry.unwrap().path()).unwrap());
+            }
+            for part in secret.split('.') {
+                for place in &seen {
+                    assert!(!String::from_utf8_lossy(place).contains(part));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_drips_is_left_when_time_is_up() {
+    // A frame of 16 MiB, one byte in a tenth of a second.
+    let fake = Fake::start(|_| Act::Drip(vec![1; 400]));
+    let server = fake.address.to_string();
+    let begin = std::time::Instant::now();
+    let output = Straw::with_token(&["fetch", &server, "--timeout", "1s"]).run();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(
+        begin.elapsed() < std::time::Duration::from_secs(20),
+        "it hung"
+    );
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("of 16843009 bytes: timed out"), "{said}");
+}
+
+#[test]
+fn waiting_ends_when_the_controller_is_there() {
+    // The controller refuses service for the first requests, as one in standby does.
+    let count = std::sync::atomic::AtomicU32::new(0);
+    let fake = Fake::start(move |seen| {
+        if !seen.has_credential {
+            return Act::Send(return_code(seen.version, 1007));
+        }
+        match count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+            0 | 1 => Act::Send(return_code(seen.version, 2131)),
+            _ => Act::Send(config(seen.version, FILES)),
+        }
+    });
+    let server = fake.address.to_string();
+    let said = Straw::with_token(&["fetch", &server, "--wait", "1m"]).done();
+    assert_eq!(said.matches("trying again").count(), 2, "{said}");
+}

@@ -1,0 +1,297 @@
+//! Every message that a user can meet, against `tests/golden/`.
+//!
+//! Each scenario brings one about for real: arguments, environment, a peer. `SNAPSHOTS=overwrite
+//! cargo test -p straw --test cli` writes the files anew; read them before they are committed.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::process::Stdio;
+
+use slurm_protocol::ProtocolVersion;
+use snapbox::{Assert, Data, Redactions};
+
+use crate::fake::{Act, Fake, config, message, return_code};
+use crate::straw::{Straw, sign, token};
+
+const V26_05: ProtocolVersion = ProtocolVersion::V26_05;
+const HS256: &str = r#"{"alg":"HS256"}"#;
+
+/// Runs the program and compares all that came of it. Returns the kind of its error.
+#[track_caller]
+fn golden(name: &str, mut straw: Straw, fakes: &[&Fake]) -> String {
+    let mut redactions = Redactions::new();
+    let labels = ["[PORT]", "[OTHER]"];
+    for (fake, label) in fakes.iter().zip(labels) {
+        redactions
+            .insert(label, fake.address.port().to_string())
+            .unwrap();
+    }
+    let path = straw.path().canonicalize().unwrap();
+    redactions.insert("[DIR]", path).unwrap();
+    redactions
+        .insert("[VERSION]", env!("CARGO_PKG_VERSION"))
+        .unwrap();
+    let arguments: Vec<_> = straw
+        .command
+        .get_args()
+        .map(|argument| argument.to_str().unwrap().to_owned())
+        .collect();
+    let output = straw.run();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let mut text = format!(
+        "$ straw {}\n[exit {}]\n",
+        arguments.join(" "),
+        output.status.code().unwrap()
+    );
+    for (stream, content) in [("stdout", stdout), ("stderr", stderr)] {
+        if !content.is_empty() {
+            text.push_str(&format!("--- {stream}\n{content}"));
+        }
+    }
+    let path = format!("{}/tests/golden/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+    Assert::new()
+        .action_env(snapbox::assert::DEFAULT_ACTION_ENV)
+        .redact_with(redactions)
+        .normalize_paths(false)
+        .eq(text, Data::read_from(path.as_ref(), None));
+
+    // The same again as JSON, for the kind.
+    straw.command.arg("--json");
+    let json = straw.run().stdout;
+    let json: serde_json::Value = serde_json::from_slice(&json).unwrap_or_default();
+    let error = &json["error"];
+    assert!(
+        error.is_null() || error["exit_code"] == output.status.code().unwrap(),
+        "{json}"
+    );
+    error["kind"].as_str().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn help_and_usage() {
+    for (name, arguments) in [
+        ("help", "--help"),
+        ("help-fetch", "fetch --help"),
+        ("version", "--version"),
+        ("releases", "releases"),
+        ("releases-old", "-l"),
+        ("usage-nothing", ""),
+        ("usage-unknown-option", "fetch ctl1 --outptu dir"),
+        ("usage-bad-release", "fetch ctl1 --release 24"),
+        ("usage-unknown-release", "fetch ctl1 --release 27.05"),
+        ("usage-bad-time", "fetch ctl1 --timeout soon"),
+        ("usage-bad-size", "fetch ctl1 --max-size 2G"),
+        ("usage-bad-set", "fetch ctl1 --files all"),
+        (
+            "usage-stdout-and-output",
+            "fetch ctl1 --stdout slurm.conf -o dir",
+        ),
+    ] {
+        let arguments: Vec<_> = arguments.split_whitespace().collect();
+        golden(name, Straw::new(&arguments), &[]);
+    }
+}
+
+/// All kinds of errors, each brought about once; and the list of them in the documentation.
+#[test]
+fn errors() {
+    let mut kinds = BTreeSet::new();
+    let mut meet = |kind: String| {
+        assert!(!kind.is_empty(), "no error");
+        kinds.insert(kind);
+    };
+
+    for (name, arguments) in [
+        ("endpoint", &["fetch", "ctl1:slurm"][..]),
+        ("endpoint-v6", &["fetch", "fd00::1:x:6817"]),
+        ("release", &["ctl1", "27.05"]),
+        ("host-name", &["fetch", "ctl!1"]),
+        // Port 1 of loopback: nobody listens there.
+        ("unreachable", &["fetch", "127.0.0.1:1"]),
+        ("unreachable-two", &["fetch", "127.0.0.1:1,[::1]:1"]),
+    ] {
+        meet(golden(name, Straw::with_token(arguments), &[]));
+    }
+
+    // Credentials.
+    let fetch = &["fetch", "127.0.0.1:1"][..];
+    let in_variable = |token: String| Straw::new(fetch).env("SLURM_JWT", token);
+    for (name, straw) in [
+        ("credential-none", Straw::new(fetch)),
+        ("credential-empty", in_variable(" ".into())),
+        ("token-not", in_variable("not.a.token".into())),
+        ("token-expired", in_variable(token(-8000))),
+        (
+            "token-no-expiry",
+            in_variable(sign(HS256, r#"{"sun":"alice"}"#)),
+        ),
+        (
+            "token-unsigned",
+            in_variable(sign(r#"{"alg":"none"}"#, r#"{"exp":9999999999}"#)),
+        ),
+        (
+            "token-file-missing",
+            Straw::new(&["fetch", "127.0.0.1:1", "--token-file", "/no/such/file"]),
+        ),
+        (
+            "token-file-variable",
+            Straw::new(fetch).env("SLURM_JWT_FILE", "/no/such/file"),
+        ),
+        (
+            "token-file-empty",
+            Straw::new(fetch).env("SLURM_JWT_FILE", "/dev/null"),
+        ),
+    ] {
+        meet(golden(name, straw, &[]));
+    }
+
+    // What a controller, or something else at its port, can answer.
+    let silent = || Fake::start(|_| Act::Close);
+    let answer = |code: u32| Fake::answers(move |version| return_code(version, code));
+    let raw = |bytes: &'static [u8]| Fake::start(|_| Act::Send(bytes.to_vec()));
+    let sends = |bytes: fn(ProtocolVersion) -> Vec<u8>| Fake::answers(bytes);
+    let from = |own: u8| Fake::controller(ProtocolVersion::from_index(own), &[]);
+    let refuses = || Fake::answers(|version| return_code(version, 1007));
+    let refuses_silently = || {
+        Fake::start(|seen| match seen.has_credential {
+            true => Act::Close,
+            false => Act::Send(return_code(seen.version, 1007)),
+        })
+    };
+    for (name, more, fake) in [
+        ("silent", "", silent()),
+        ("silent-pinned", "--release 22.05", silent()),
+        ("refused", "", refuses()),
+        ("refused-silently", "", refuses_silently()),
+        ("standby", "", answer(2131)),
+        ("busy", "--timeout 500ms", answer(1804)),
+        ("hard-drop", "", answer(1805)),
+        ("configless-off", "", answer(2126)),
+        ("slurmd-set", "--files slurmd", answer(2010)),
+        ("not-allowed", "", answer(2010)),
+        ("slurm-error", "", answer(2002)),
+        ("slurm-error-unknown", "", answer(4711)),
+        (
+            "tls-required",
+            "",
+            Fake::start(|seen| Act::Send(return_code(seen.version, 13000))),
+        ),
+        ("tls-required-pinned", "--release 26.05", answer(13000)),
+        ("tls-answer", "", raw(b"\x15\x03\x03\x00\x02\x02\x46")),
+        ("http", "", raw(b"HTTP/1.1 400 Bad Request\r\n\r\n")),
+        (
+            "http-pinned",
+            "--release 22.05",
+            raw(b"HTTP/1.1 405 NOT ALLOWED\r\n\r\n"),
+        ),
+        ("not-slurm", "", raw(b"SSH-2.0-OpenSSH_9.2\r\n")),
+        (
+            "not-slurm-frame",
+            "",
+            raw(b"\0\0\0\x18no header of Slurm's, no"),
+        ),
+        ("too-new", "", from(50)),
+        ("wrong-release", "--release 22.05", from(43)),
+        ("no-answer", "--timeout 500ms", Fake::start(|_| Act::Hold)),
+        ("broken-off", "", raw(b"\0\0\x01\0half")),
+        ("too-large", "--max-size 1K", sends(|_| vec![0, 0, 16, 0])),
+        (
+            "malformed",
+            "",
+            sends(|version| message(version, 2016, &[0, 0, 0, 9, 1, 1])),
+        ),
+        (
+            "unexpected",
+            "",
+            sends(|version| message(version, 4711, &[0; 4])),
+        ),
+        (
+            "name-outside",
+            "",
+            sends(|version| config(version, &[("slurm.conf", ""), ("../x", "")])),
+        ),
+        (
+            "name-hidden",
+            "",
+            sends(|version| config(version, &[(".bashrc", "")])),
+        ),
+        (
+            "name-terminal",
+            "",
+            sends(|version| config(version, &[("\x1b[2Jx", "")])),
+        ),
+        (
+            "name-twice",
+            "",
+            sends(|version| config(version, &[("a", ""), ("a/b", "")])),
+        ),
+        (
+            "not-sent",
+            "--stdout gres.conf",
+            sends(|version| config(version, &[("slurm.conf", ""), ("plugstack.conf", "")])),
+        ),
+    ] {
+        let server = fake.address.to_string();
+        let mut arguments = vec!["fetch", &server];
+        arguments.extend(more.split_whitespace());
+        let straw = Straw::with_token(&arguments);
+        let kind = golden(name, straw, &[&fake]);
+        // `--json` does not go with `--stdout`.
+        meet(if name == "not-sent" {
+            "not-sent".into()
+        } else {
+            kind
+        });
+    }
+
+    // Several controllers: what each said.
+    let (standby, refusing) = (answer(2131), refuses());
+    let servers = format!("{},{}", standby.address, refusing.address);
+    let straw = Straw::with_token(&["fetch", &servers]);
+    meet(golden("two-controllers", straw, &[&standby, &refusing]));
+
+    // The file system.
+    let serving = || Fake::controller(V26_05, &[("slurm.conf", "ClusterName=lab\n")]);
+    let fake = serving();
+    let server = fake.address.to_string();
+    let straw = Straw::with_token(&["fetch", &server]);
+    std::fs::create_dir(straw.path().join("slurm.conf")).unwrap();
+    meet(golden("file-is-directory", straw, &[&fake]));
+
+    let straw = Straw::with_token(&["fetch", &server, "-o", "/proc/none"]);
+    meet(golden("directory-none", straw, &[&fake]));
+
+    let straw = Straw::with_token(&["fetch", &server, "--timeout", "1s"]);
+    let held = File::open(straw.path()).unwrap();
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    meet(golden("directory-locked", straw, &[&fake]));
+    drop(held);
+
+    let mut straw = Straw::with_token(&["fetch", &server, "--stdout", "slurm.conf"]);
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let output = straw
+        .command
+        .stdout(Stdio::from(full))
+        .stderr(Stdio::piped());
+    let output = output.spawn().unwrap().wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(9));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        stderr.starts_with("error: standard output cannot be written to: "),
+        "{stderr}"
+    );
+    meet("output-failed".into());
+
+    // These two need a name server of the test's own; they are met in `live`.
+    meet("name-not-resolved".into());
+    meet("no-controller".into());
+
+    let documented = include_str!("../../../../docs/errors.md");
+    let documented: BTreeSet<String> = documented
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(kinds, documented, "docs/errors.md");
+}

@@ -1,0 +1,81 @@
+//! Running the program, and making tokens for it.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, Mac as _};
+use sha2::Sha256;
+
+/// The program with an environment of its own, in a directory of its own.
+pub struct Straw {
+    pub command: Command,
+    pub directory: tempfile::TempDir,
+}
+
+impl Straw {
+    pub fn new(arguments: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut command = Command::new(program());
+        command
+            .args(arguments)
+            .env_clear()
+            .current_dir(&directory)
+            .stdin(Stdio::null());
+        Self { command, directory }
+    }
+
+    /// With a token of alice's that is good for an hour.
+    pub fn with_token(arguments: &[&str]) -> Self {
+        Self::new(arguments).env("SLURM_JWT", token(3600))
+    }
+
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn run(&mut self) -> Output {
+        self.command.output().unwrap()
+    }
+
+    /// Runs it; it must end well. Returns what it said on stderr.
+    pub fn done(&mut self) -> String {
+        let output = self.run();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{stderr}");
+        stderr
+    }
+}
+
+pub fn program() -> PathBuf {
+    env!("CARGO_BIN_EXE_straw").into()
+}
+
+/// A token of alice's that expires in so many seconds.
+pub fn token(lifespan: i64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let expires = now.as_secs() as i64 + lifespan;
+    sign(
+        r#"{"alg":"HS256","typ":"JWT"}"#,
+        &format!(r#"{{"exp":{expires},"iat":0,"sun":"alice"}}"#),
+    )
+}
+
+/// A token with any header and claims, signed with a key that no cluster has.
+pub fn sign(header: &str, claims: &str) -> String {
+    let signed = [header, claims]
+        .map(|part| URL_SAFE_NO_PAD.encode(part))
+        .join(".");
+    let mut mac = Hmac::<Sha256>::new_from_slice(b"a key of this test").unwrap();
+    mac.update(signed.as_bytes());
+    let signature = URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes());
+    format!("{signed}.{signature}")
+}
