@@ -1,0 +1,56 @@
+//! Real Slurm clusters in Docker, for straw's tests, demo and benchmarks.
+//!
+//! A [`Cluster`] is a `slurmctld`, perhaps a backup, and a node, of one [`Release`], from Debian's own
+//! packages, on a private network. It lives as long as its value, and not longer: what it made is
+//! removed when the value is dropped, and also when the process dies without dropping it.
+//!
+//! ```no_run
+//! use lab::{ClientOptions, Cluster, Release};
+//!
+//! # fn main() -> Result<(), lab::LabError> {
+//! let cluster = Cluster::builder(Release::V24_11).start()?;
+//! let client = cluster.client(&ClientOptions::default())?;
+//! let token = cluster.token("alice", 600)?;
+//! let out = client
+//!     .exec(["sinfo", "-h"])
+//!     .user("alice")
+//!     .env("SLURM_JWT", &token)
+//!     .env("SLURM_CONF_SERVER", "ctl1")
+//!     .run()?;
+//! assert_eq!(out.status, 0, "{out}");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The way of a cluster, each part a module:
+//!
+//! ```text
+//! provision ──▶ image ──▶ cluster (builder ─▶ config ─▶ boot) ──▶ container, client, empty_root
+//! is there a    what the   an owner's label and a keeper that      what tests run things in
+//! Docker?       hosts run  removes what the owner leaves behind
+//! ```
+
+mod client;
+mod cluster;
+mod container;
+mod empty_root;
+mod error;
+pub mod image;
+pub mod jwt;
+mod keeper;
+mod owner;
+mod process;
+pub mod provision;
+mod random;
+mod release;
+mod tar;
+
+pub use client::{ClientNetwork, ClientOptions};
+pub use cluster::{Builder, Cluster};
+pub use container::{Container, Exec};
+pub use empty_root::EmptyRoot;
+pub use error::{LabError, Unavailable};
+pub use image::{Images, Moved};
+pub use owner::{LABEL, sweep};
+pub use process::Output;
+pub use release::{Release, UnknownRelease};
