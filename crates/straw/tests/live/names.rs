@@ -1,0 +1,80 @@
+//! Finding controllers with nothing but `/etc/hosts` and `/etc/resolv.conf`.
+
+use lab::{Cluster, Container};
+use libtest_mimic::Failed;
+
+use crate::clusters::{Clusters, client, expect, holds, straw};
+
+/// Names in `/etc/hosts`, in DNS with a search list, and controllers that only SRV records name.
+pub fn hosts_dns_and_srv(clusters: &Clusters) -> Result<(), Failed> {
+    let cluster = clusters.shared()?;
+    let client = client(&cluster)?;
+    let token = cluster.token("alice", 600)?;
+    let controller = cluster.controller_ip(0);
+
+    // Docker's own name server knows ctl1 and no SRV record.
+    let none = expect(3, straw(&client, &token, "fetch").run()?)?;
+    holds(
+        &none.error_text(),
+        &[
+            "no controller is named",
+            "_slurmctld._tcp",
+            "SLURM_CONF_SERVER",
+        ],
+    )?;
+    let unknown = expect(3, straw(&client, &token, "fetch ctl9 --timeout 30s").run()?)?;
+    holds(&unknown.error_text(), &["ctl9", "127.0.0.11"])?;
+
+    append(&client, "/etc/hosts", &format!("{controller} primary"))?;
+    expect(
+        0,
+        straw(&client, &token, "fetch primary -o /tmp/hosts").run()?,
+    )?;
+
+    // A name server in the cluster's network that has the site's SRV records: the first host is
+    // preferred, and does not exist.
+    let dns = name_server(&cluster)?;
+    let resolv_conf = format!("search wrong.test lab.test\nnameserver {dns}\noptions timeout:5");
+    let script = format!("printf '{resolv_conf}\\n' > /etc/resolv.conf");
+    client.exec(["sh", "-c", &script]).check()?;
+    let output = straw(&client, &token, "fetch -v -o /tmp/srv").run()?;
+    let said = expect(0, output)?.error_text();
+    holds(
+        &said,
+        &[
+            "controllers from _slurmctld._tcp.lab.test: gone.lab.test:6817, head.lab.test:6817",
+            "no such name: gone.lab.test",
+            "configuration of head.lab.test:6817",
+        ],
+    )?;
+    expect(
+        0,
+        straw(&client, &token, "fetch head -o /tmp/search").run()?,
+    )?;
+    Ok(())
+}
+
+fn append(client: &Container, path: &str, line: &str) -> Result<(), Failed> {
+    let script = format!("echo '{line}' >> {path}");
+    client.exec(["sh", "-c", &script]).check()?;
+    Ok(())
+}
+
+/// Starts a name server beside the node's daemons and returns its address.
+fn name_server(cluster: &Cluster) -> Result<String, Failed> {
+    let controller = cluster.controller_ip(0);
+    let host = format!("--host-record=head.lab.test,{controller}");
+    cluster
+        .node()
+        .exec([
+            "dnsmasq",
+            "--no-resolv",
+            "--no-hosts",
+            "--local=/test/",
+            &host,
+            "--srv-host=_slurmctld._tcp.lab.test,gone.lab.test,6817,1,0",
+            "--srv-host=_slurmctld._tcp.lab.test,head.lab.test,6817,2,0",
+        ])
+        .check()?;
+    Ok(cluster.node().ip()?)
+}
