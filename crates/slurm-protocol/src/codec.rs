@@ -217,6 +217,9 @@ pub enum DecodeErrorKind {
         /// Items that the rest of the input could hold.
         most: usize,
     },
+    /// The mark that there is no list.
+    #[error("a list expected, and there is none")]
+    NoList,
     /// Bytes left over behind the last field.
     #[error("the end expected, {bytes} bytes left")]
     Trailing {

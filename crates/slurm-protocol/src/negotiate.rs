@@ -111,8 +111,8 @@ pub enum Outcome {
     /// The version was accepted and the last reply answers the request, well or with an error
     /// number that has nothing to do with version or credential.
     Answered,
-    /// The controller speaks this version and refused the credential: with error 1007, or
-    /// (`silently`) by closing the connection.
+    /// The controller speaks the version of the last attempt and refused the credential: with
+    /// error 1007, or (`silently`) by closing the connection.
     Refused {
         /// Whether it closed the connection without a word.
         silently: bool,
@@ -155,6 +155,9 @@ enum State {
     },
     /// A version that a probe found.
     Found(ProtocolVersion),
+    /// A found version, probed for again after the request was met with silence: a controller
+    /// that is still there has refused the credential, one that is not was just restarted.
+    Confirm(ProtocolVersion),
 }
 
 /// Why the newest version is probed for.
@@ -196,6 +199,7 @@ impl Negotiation {
             State::First => Attempt::Probe(FIRST),
             State::Ladder(rung) => Attempt::Request(LADDER[rung]),
             State::Newest { .. } => Attempt::Probe(ProtocolVersion::NEWEST),
+            State::Confirm(version) => Attempt::Probe(version),
         }
     }
 
@@ -231,7 +235,8 @@ impl Negotiation {
                 after: Before::Ladder,
             }
             | State::Pinned(_) => Err(Outcome::Silent),
-            State::Found(_) => Err(Outcome::Refused { silently: true }),
+            State::Found(version) => Ok(State::Confirm(version)),
+            State::Confirm(_) => Err(Outcome::Refused { silently: true }),
         }
     }
 
@@ -241,7 +246,9 @@ impl Negotiation {
             State::First | State::Ladder(_) => Ok(State::Newest {
                 after: Before::Http,
             }),
-            State::Newest { .. } | State::Pinned(_) | State::Found(_) => Err(Outcome::Http),
+            State::Newest { .. } | State::Pinned(_) | State::Found(_) | State::Confirm(_) => {
+                Err(Outcome::Http)
+            }
         }
     }
 
@@ -274,6 +281,7 @@ impl Negotiation {
         let common =
             version.is_supported() && controller.accepted_by_controller().contains(&version);
         match self.state {
+            State::Confirm(_) => Err(Outcome::Refused { silently: true }),
             // Once a version was settled on, being sent elsewhere again leads nowhere.
             State::Pinned(_) | State::Found(_) => Err(Outcome::NoCommonVersion { controller }),
             _ if common => Ok(State::Found(version)),

@@ -47,7 +47,7 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
 /// The bytes of content that a message holds, which cannot be more than came in.
 fn held(message: &Message) -> usize {
     match message {
-        Message::Config(config) => config
+        Message::Config(config) | Message::Reconfigure(config) => config
             .files
             .iter()
             .map(|file| file.name.len() + file.content.len())
@@ -121,6 +121,17 @@ fn a_list_that_claims_millions_of_files_allocates_none() {
         error.to_string(),
         "RESPONSE_CONFIG: `files` at byte 16: a list of at most 10 items expected, \
          16777215 claimed"
+    );
+}
+
+#[test]
+fn a_reply_without_a_list_is_not_an_empty_one() {
+    let body = [0xff, 0xff, 0xff, 0xfe, 0, 0, 0, 0];
+    let bytes = frame(ProtocolVersion::V26_05, MessageType::RESPONSE_CONFIG, &body);
+    let error = Reply::decode(&bytes).unwrap().message().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "RESPONSE_CONFIG: `files` at byte 16: a list expected, and there is none"
     );
 }
 

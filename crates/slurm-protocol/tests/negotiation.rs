@@ -234,16 +234,25 @@ fn a_refused_credential_is_told_from_a_version_where_the_controller_tells() {
 
 #[test]
 fn a_credential_can_be_refused_in_silence_after_the_probe() {
-    // 26.05 without auth/jwt.
-    let mut negotiation = Negotiation::unknown();
-    negotiation.answer(Answer::ReturnCode {
-        version: ProtocolVersion::V25_05,
+    // 26.05 without auth/jwt. It is probed again, to tell it from one that was restarted.
+    let version = ProtocolVersion::V25_05;
+    let refusal = Answer::ReturnCode {
+        version,
         code: Errno::SLURM_PROTOCOL_AUTHENTICATION_ERROR,
-    });
-    assert_eq!(
-        negotiation.answer(Answer::Closed),
-        Step::Done(Outcome::Refused { silently: true })
-    );
+    };
+    for last in [refusal, Answer::Closed] {
+        let mut negotiation = Negotiation::unknown();
+        negotiation.answer(refusal);
+        assert_eq!(
+            negotiation.answer(Answer::Closed),
+            Step::Send(Attempt::Probe(version))
+        );
+        let silently = true;
+        assert_eq!(
+            negotiation.answer(last),
+            Step::Done(Outcome::Refused { silently })
+        );
+    }
 }
 
 #[test]

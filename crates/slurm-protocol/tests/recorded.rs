@@ -312,7 +312,7 @@ fn what_controllers_push_has_the_body_of_a_reply() {
             .message()
             .unwrap_or_else(|error| panic!("{label}: {error}"))
         {
-            Message::Config(config) => {
+            Message::Reconfigure(config) => {
                 let names = config.files.iter().map(|file| file.name.as_slice());
                 assert!(
                     names.into_iter().any(|name| name == b"slurm.conf"),

@@ -67,6 +67,11 @@ fn split(entry: &str) -> Result<(&str, Option<u16>), EndpointError> {
         entry: entry.escape_debug().to_string(),
         reason,
     };
+    if entry.contains('%') {
+        return Err(error(
+            "an address that is good on one interface only (%) cannot be used",
+        ));
+    }
     let (host, port) = if let Some(bracketed) = entry.strip_prefix('[') {
         let (host, rest) = bracketed
             .split_once(']')
@@ -150,6 +155,10 @@ mod tests {
     fn mistakes_are_named() {
         let mistakes = [
             ("ctl1:", "a port is a number from 1 to 65535"),
+            (
+                "fe80::1%eth0",
+                "an address that is good on one interface only (%) cannot be used",
+            ),
             ("ctl1:0", "a port is a number from 1 to 65535"),
             ("ctl1:65536", "a port is a number from 1 to 65535"),
             ("ctl1:slurm", "a port is a number from 1 to 65535"),

@@ -100,6 +100,7 @@ impl Error {
             Self::NoController(_) => "no-controller",
             Self::Credential(error) => error.kind(),
             Self::Controllers(failures) => failures.telling().map_or("unreachable", Reason::kind),
+            Self::Set(SetError::NoSlurmConf) => "no-slurm-conf",
             Self::Set(_) => "dangerous-name",
             Self::NotSent { .. } => "not-sent",
             Self::Write(error) => error.kind(),
@@ -137,6 +138,9 @@ impl Error {
             }
             Self::Credential(error) => error.hint(),
             Self::Controllers(failures) => failures.hint(),
+            Self::Set(SetError::NoSlurmConf) => {
+                "nothing was written, and what was there is as it was. Is it a slurmctld?".into()
+            }
             Self::Set(_) => {
                 "nothing was written. Is it this cluster's slurmctld? A name like this can stand \
                  in its slurm.conf as an Include, Prolog or Epilog"

@@ -1,7 +1,7 @@
 //! REQUEST_CONFIG and RESPONSE_CONFIG (docs/protocol.md, sections 5.1 and 5.2).
 
 use super::{Request, sealed};
-use crate::codec::{Reader, Writer};
+use crate::codec::{DecodeErrorKind, Reader, Writer};
 use crate::layout::{ConfigReplyForm, ConfigRequestForm, Layout};
 use crate::{DecodeError, EncodeError, MessageType, ProtocolVersion};
 
@@ -112,7 +112,11 @@ impl ResponseConfig {
 
     fn decode_list(r: &mut Reader<'_>, has_execute: bool) -> Result<Vec<ConfigFile>, DecodeError> {
         let smallest = if has_execute { 10 } else { 9 };
-        let count = r.count("files", smallest)?.unwrap_or(0);
+        let start = r.offset();
+        let Some(count) = r.count("files", smallest)? else {
+            // So says a controller whose reply would have been too large.
+            return Err(r.error_at("files", start, DecodeErrorKind::NoList));
+        };
         let mut files = Vec::new();
         for _ in 0..count {
             let exists = r.bool("files.exists")?;

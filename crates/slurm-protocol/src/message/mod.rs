@@ -128,7 +128,8 @@ impl<'a> Reply<'a> {
             }
             // What a controller pushes to those that registered has the body of a reply.
             MessageType::REQUEST_RECONFIGURE_SACKD => {
-                ResponseConfig::decode(r("REQUEST_RECONFIGURE_SACKD"), version).map(Message::Config)
+                ResponseConfig::decode(r("REQUEST_RECONFIGURE_SACKD"), version)
+                    .map(Message::Reconfigure)
             }
             MessageType::RESPONSE_AUTH_TOKEN => {
                 ResponseAuthToken::decode(r("RESPONSE_AUTH_TOKEN")).map(Message::AuthToken)
@@ -150,6 +151,8 @@ impl<'a> Reply<'a> {
 pub enum Message {
     /// RESPONSE_CONFIG: configuration files.
     Config(ResponseConfig),
+    /// REQUEST_RECONFIGURE_SACKD: configuration files that a controller sends unasked.
+    Reconfigure(ResponseConfig),
     /// RESPONSE_AUTH_TOKEN: a token.
     AuthToken(ResponseAuthToken),
     /// RESPONSE_SLURM_RC: a return code, 0 or an error.

@@ -46,7 +46,8 @@ impl ConfigSet {
     ///
     /// # Errors
     ///
-    /// For the first name that must not be written; then nothing of the set should be.
+    /// For the first name that must not be written, and where there is no slurm.conf; then
+    /// nothing of the set should be.
     pub fn new(reply: ResponseConfig) -> Result<Self, SetError> {
         let mut files = BTreeMap::new();
         for file in reply.files.into_iter().filter(|file| file.exists) {
@@ -55,11 +56,15 @@ impl ConfigSet {
             // The same name can come twice, then with the same content.
             files.insert(name, File { content, execute });
         }
+        // Without it nothing works, and everything that is there would be removed.
+        if !files.keys().any(|name: &FileName| name.0 == "slurm.conf") {
+            return Err(SetError::NoSlurmConf);
+        }
         // In the order of the map a directory stands before what is in it, but not always just
         // before it: `a`, `a-b`, `a/b`.
         for name in files.keys() {
             if let Some(file) = name.parents().find(|parent| files.contains_key(parent)) {
-                return Err(SetError {
+                return Err(SetError::Name {
                     name: name.to_string(),
                     reason: format!("`{file}` is a file of the same set"),
                 });
@@ -103,7 +108,7 @@ impl FileName {
     /// Where it leads out of the target, or to what no Slurm file is: hidden files such as
     /// `.bashrc` too, since the target can be somebody's home directory.
     pub fn parse(name: &[u8]) -> Result<Self, SetError> {
-        let error = |reason: &str| SetError {
+        let error = |reason: &str| SetError::Name {
             name: name.escape_ascii().to_string(),
             reason: reason.to_owned(),
         };
@@ -166,12 +171,21 @@ impl fmt::Display for FileName {
     }
 }
 
-/// A name that must not be written.
+/// A set that must not be written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the controller sent a file named `{name}`: {reason}")]
-pub struct SetError {
-    name: String,
-    reason: String,
+#[non_exhaustive]
+pub enum SetError {
+    /// A name leads where it must not.
+    #[error("the controller sent a file named `{name}`: {reason}")]
+    Name {
+        /// The name, escaped.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// It holds no slurm.conf.
+    #[error("the controller sent no slurm.conf")]
+    NoSlurmConf,
 }
 
 #[cfg(test)]
@@ -181,7 +195,10 @@ mod tests {
     fn parse(name: &str) -> Result<String, String> {
         FileName::parse(name.as_bytes())
             .map(|name| name.to_string())
-            .map_err(|error| error.reason)
+            .map_err(|error| match error {
+                SetError::Name { reason, .. } => reason,
+                other => other.to_string(),
+            })
     }
 
     #[test]

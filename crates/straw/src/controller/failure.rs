@@ -34,12 +34,7 @@ pub enum Reason {
     /// None of its addresses could be connected to.
     Unreachable(Vec<(SocketAddr, TransportError)>),
     /// A connection was made, and no reply came of it.
-    Transport {
-        /// The address.
-        address: SocketAddr,
-        /// What happened.
-        error: TransportError,
-    },
+    Transport(TransportError),
     /// It is a backup in standby.
     Standby(Errno),
     /// It has too much to do, or is about to end.
@@ -86,12 +81,38 @@ impl Reason {
     pub(super) fn is_final(&self) -> bool {
         matches!(
             self,
-            Self::Refused { .. }
-                | Self::ConfiglessDisabled
+            Self::Refused {
+                silently: false,
+                ..
+            } | Self::ConfiglessDisabled
                 | Self::NotAllowed
-                | Self::Code(_)
                 | Self::Request(_)
         )
+    }
+
+    /// How much it says about what is wrong: a controller that answered says more than one that
+    /// could not be reached.
+    fn weight(&self) -> u8 {
+        match self.exit_code() {
+            ExitCode::Unreachable => 0,
+            ExitCode::Version => 1,
+            ExitCode::Credential => 2,
+            _ => 3,
+        }
+    }
+
+    /// Of what two addresses of a controller said, that which says more.
+    pub(super) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Unreachable(mut all), Self::Unreachable(more)) => {
+                all.extend(more);
+                Self::Unreachable(all)
+            }
+            (Self::Unreachable(_), other) => other,
+            (this, Self::Unreachable(_)) => this,
+            (this, other) if this.weight() >= other.weight() => this,
+            (_, other) => other,
+        }
     }
 
     pub(crate) fn exit_code(&self) -> ExitCode {
@@ -100,7 +121,7 @@ impl Reason {
             Self::Name(_) | Self::Unreachable(_) | Self::Standby(_) | Self::Busy(_) => {
                 ExitCode::Unreachable
             }
-            Self::Transport { error, .. } => match error {
+            Self::Transport(error) => match error {
                 TransportError::Frame(FrameError::Tls) => ExitCode::Tls,
                 TransportError::Frame(FrameError::TooLarge { .. }) => ExitCode::BadReply,
                 TransportError::Frame(_) => ExitCode::Version,
@@ -119,7 +140,7 @@ impl Reason {
             Self::Name(ResolveError::InvalidName { .. }) => "bad-host-name",
             Self::Name(_) => "name-not-resolved",
             Self::Unreachable(_) => "unreachable",
-            Self::Transport { error, .. } => match error {
+            Self::Transport(error) => match error {
                 TransportError::Connect(_) => "unreachable",
                 TransportError::Silence => "no-answer",
                 TransportError::Broken { .. } => "reply-broken-off",
@@ -162,7 +183,7 @@ impl fmt::Display for Reason {
                 }
                 Ok(())
             }
-            Self::Transport { error, .. } => error.fmt(f),
+            Self::Transport(error) => error.fmt(f),
             Self::Standby(code) | Self::Busy(code) | Self::Code(code) => code.fmt(f),
             Self::Silent => f.write_str("it closed the connection without a word"),
             Self::Refused {
@@ -233,18 +254,12 @@ impl Failures {
     /// The one that says most about what is wrong: of a controller that answered rather than of
     /// one that could not be reached.
     pub(crate) fn telling(&self) -> Option<&Reason> {
-        let telling = |reason: &Reason| match reason.exit_code() {
-            ExitCode::Unreachable => 0,
-            ExitCode::Version => 1,
-            ExitCode::Credential => 2,
-            _ => 3,
-        };
         // Of equals the first controller's: it is the primary.
         self.failures
             .iter()
             .map(|failure| &failure.reason)
             .rev()
-            .max_by_key(|reason| telling(reason))
+            .max_by_key(|reason| reason.weight())
     }
 
     pub(crate) fn hint(&self) -> String {
@@ -265,11 +280,8 @@ impl Failures {
                  otherwise), and can this container reach it? --wait 1m keeps trying"
                     .into()
             }
-            Reason::Transport {
-                error: TransportError::Frame(FrameError::Tls),
-                ..
-            } => self.no_tls(),
-            Reason::Transport { error, .. } => transport_hint(error),
+            Reason::Transport(TransportError::Frame(FrameError::Tls)) => self.no_tls(),
+            Reason::Transport(error) => transport_hint(error),
             Reason::Standby(_) => {
                 "name the primary controller as well, separated by a comma; if it is down, the \
                  backup takes over after SlurmctldTimeout: --wait 3m keeps trying"

@@ -3,8 +3,9 @@
 //! ```text
 //!   fetch ── rounds, until --wait is over
 //!     └─ round ── the controllers in turn, within --timeout
-//!          └─ ask ── one controller: its addresses in turn, as many exchanges as the
-//!                    negotiation of the protocol version takes
+//!          └─ Turn ── one controller: its addresses in turn
+//!               └─ Conversation ── one address: as many exchanges as the negotiation of the
+//!                                  protocol version takes
 //! ```
 
 mod failure;
@@ -30,6 +31,10 @@ use crate::transport::{Received, TransportError};
 
 /// The longest that one address may take to be connected to, so that the next is tried in time.
 const CONNECT: Duration = Duration::from_secs(5);
+
+/// The longest that a controller up to 24.05 takes to close a connection that it answers in no
+/// other way: it is some hundredths of a second (docs/protocol.md, section 6).
+const AT_ONCE: Duration = Duration::from_secs(2);
 
 /// The pause before a second round; it doubles from round to round up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -74,6 +79,18 @@ impl FileSet {
             Self::Client => ConfigFlags::CLIENT,
             Self::Slurmd => ConfigFlags::SLURMD,
         }
+    }
+
+    /// Whether a reply at this version tells all that a controller of whatever release has to
+    /// tell. One that does not is not used again unasked: the controller may be newer by now.
+    fn is_whole_at(self, version: ProtocolVersion) -> bool {
+        let enough = match self {
+            // Before, only two files come, and no included ones.
+            Self::Client => ProtocolVersion::V21_08,
+            // Before, scripts come without the word that they are to be executable.
+            Self::Slurmd => ProtocolVersion::V23_11,
+        };
+        version >= enough && version.is_supported()
     }
 }
 
@@ -137,22 +154,15 @@ fn round(query: &Query, network: &dyn Network) -> Result<Fetched, Error> {
 
     let mut failures = Vec::new();
     for (at, controller) in controllers.iter().enumerate() {
-        let now = network.now();
-        let left = deadline.saturating_duration_since(now);
-        // Those that come after get an equal share of what time is left.
-        let share = left / (controllers.len() - at) as u32;
-        let conversation = Conversation {
+        let turn = Turn {
             query,
             network,
             token: &token,
             controller,
-            by: now + share,
+            by: share(network.now(), deadline, controllers.len() - at),
             deadline,
-            addresses: Vec::new(),
-            exchanges: 0,
-            credential_sent: false,
         };
-        match conversation.ask() {
+        match turn.ask() {
             Ok(fetched) => return Ok(fetched),
             Err(failure) => {
                 log::info!("{failure}");
@@ -165,6 +175,13 @@ fn round(query: &Query, network: &dyn Network) -> Result<Fetched, Error> {
         }
     }
     Err(Failures::new(failures, query, &token).into())
+}
+
+/// When the turn of the first of `count` ends, if all of them get an equal share of what is left
+/// of the time until `deadline`.
+fn share(now: Instant, deadline: Instant, count: usize) -> Instant {
+    let left = deadline.saturating_duration_since(now);
+    now + left / u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// The controllers that DNS names, in the order in which to try them.
@@ -183,8 +200,8 @@ fn discover(network: &dyn Network, deadline: Instant) -> Result<Vec<Endpoint>, E
     Ok(controllers)
 }
 
-/// All that is said to one controller.
-struct Conversation<'a> {
+/// A controller's turn within a round.
+struct Turn<'a> {
     query: &'a Query,
     network: &'a dyn Network,
     token: &'a Token,
@@ -193,31 +210,75 @@ struct Conversation<'a> {
     by: Instant,
     /// When the round ends.
     deadline: Instant,
-    /// The controller's addresses, that which answered last first.
-    addresses: Vec<SocketAddr>,
+}
+
+impl Turn<'_> {
+    /// Asks at each address. One name can stand for several controllers, so an address is left
+    /// for the next one whenever another controller would be asked.
+    fn ask(&self) -> Result<Fetched, Failure> {
+        let mut failure = Failure {
+            controller: self.controller.clone(),
+            reason: Reason::Unreachable(Vec::new()),
+            credential_sent: false,
+        };
+        let addresses = match self.network.addresses(&self.controller.host, self.by) {
+            Ok(addresses) => addresses,
+            Err(error) => {
+                failure.reason = Reason::Name(error);
+                return Err(failure);
+            }
+        };
+        for (at, address) in alternate(&addresses).enumerate() {
+            let now = self.network.now();
+            let mut conversation = Conversation {
+                turn: self,
+                address: SocketAddr::new(address, self.controller.port),
+                by: share(now, self.by, addresses.len() - at),
+                exchanges: 0,
+                credential_sent: false,
+            };
+            let result = conversation.run();
+            failure.credential_sent |= conversation.credential_sent;
+            match result {
+                Ok(fetched) => return Ok(fetched),
+                Err(reason) => {
+                    log::debug!("{} ({address}): {reason}", self.controller);
+                    failure.reason = failure.reason.and(reason);
+                }
+            }
+            if failure.reason.is_final() {
+                break;
+            }
+        }
+        Err(failure)
+    }
+
+    /// What is known of the controller's version before anything was said.
+    fn negotiation(&self) -> Negotiation {
+        let known = self.query.known.get(&self.controller.to_string()).copied();
+        match (self.query.release, known) {
+            (Some(release), _) => Negotiation::pinned(release.version()),
+            (None, Some(version)) if self.query.files.is_whole_at(version) => {
+                Negotiation::known(version)
+            }
+            _ => Negotiation::unknown(),
+        }
+    }
+}
+
+/// All that is said to one address, a connection for each exchange.
+struct Conversation<'a> {
+    turn: &'a Turn<'a>,
+    address: SocketAddr,
+    /// When it has to end.
+    by: Instant,
     exchanges: u32,
     credential_sent: bool,
 }
 
 impl Conversation<'_> {
-    fn ask(mut self) -> Result<Fetched, Failure> {
-        self.run().map_err(|reason| Failure {
-            controller: self.controller.clone(),
-            reason,
-            credential_sent: self.credential_sent,
-        })
-    }
-
     fn run(&mut self) -> Result<Fetched, Reason> {
-        let addresses = self
-            .network
-            .addresses(&self.controller.host, self.by)
-            .map_err(Reason::Name)?;
-        self.addresses = alternate(&addresses)
-            .map(|address| SocketAddr::new(address, self.controller.port))
-            .collect();
-
-        let mut negotiation = self.negotiation();
+        let mut negotiation = self.turn.negotiation();
         let mut slowed_down = 0;
         loop {
             let attempt = negotiation.attempt();
@@ -236,15 +297,6 @@ impl Conversation<'_> {
         }
     }
 
-    fn negotiation(&self) -> Negotiation {
-        let known = self.query.known.get(&self.controller.to_string());
-        match (self.query.release, known) {
-            (Some(release), _) => Negotiation::pinned(release.version()),
-            (None, Some(&version)) if version.is_supported() => Negotiation::known(version),
-            _ => Negotiation::unknown(),
-        }
-    }
-
     /// One exchange.
     fn attempt(&mut self, attempt: Attempt) -> Result<(Answer, Option<Message>), Reason> {
         let version = attempt.version();
@@ -252,27 +304,34 @@ impl Conversation<'_> {
             Attempt::Probe(_) => encode_request(&RequestPing, version, None),
             Attempt::Request(_) => {
                 let request = RequestConfig {
-                    flags: self.query.files.flags(),
-                    // Sent to all, so that no body is ever too short (docs/protocol.md, 5.1).
+                    flags: self.turn.query.files.flags(),
+                    // Sent to all, so that no body is ever too short (docs/protocol.md, section 5.1).
                     port: Some(0),
                 };
-                encode_request(&request, version, Some(&self.token.credential()))
+                encode_request(&request, version, Some(&self.turn.token.credential()))
             }
         }
         .map_err(Reason::Request)?;
-        let received = self.exchange(&request)?;
-        self.credential_sent |= matches!(attempt, Attempt::Request(_));
-        self.exchanges += 1;
+        let received = self.exchange(&request, matches!(attempt, Attempt::Request(_)))?;
         let (answer, message) = match received {
-            Received::Closed => (Answer::Closed, None),
+            // One that refuses a probe does so at once. This one waited for more than we said,
+            // as a controller of 25.05 does that wants TLS: it must not see a credential.
+            Received::Closed { after }
+                if after > AT_ONCE && matches!(attempt, Attempt::Probe(_)) =>
+            {
+                return Err(Reason::Transport(TransportError::Silence));
+            }
+            Received::Closed { .. } => (Answer::Closed, None),
             Received::Http => (Answer::Http, None),
             Received::Frame(frame) => {
                 let reply = Reply::decode(&frame).map_err(Reason::NotSlurm)?;
                 let version = reply.header.version;
-                match reply.message().map_err(Reason::Malformed)? {
-                    Message::ReturnCode(code) => (Answer::ReturnCode { version, code }, None),
-                    message => (Answer::Message { version }, Some(message)),
-                }
+                let message = reply.message().map_err(Reason::Malformed)?;
+                let answer = match message {
+                    Message::ReturnCode(code) => Answer::ReturnCode { version, code },
+                    _ => Answer::Message { version },
+                };
+                (answer, Some(message))
             }
         };
         let what = match attempt {
@@ -281,53 +340,45 @@ impl Conversation<'_> {
         };
         log::debug!(
             "{} ({}): {what} at protocol version {version}: {answer:?}",
-            self.controller,
-            self.addresses[0]
+            self.turn.controller,
+            self.address
         );
-        let message = match answer {
-            Answer::ReturnCode { code, .. } => Some(Message::ReturnCode(code)),
-            _ => message,
-        };
         Ok((answer, message))
     }
 
-    /// Sends to the first address that can be connected to, and remembers it.
-    fn exchange(&mut self, request: &[u8]) -> Result<Received, Reason> {
-        let mut unreachable = Vec::new();
-        let count = self.addresses.len();
-        for at in 0..count {
-            let address = self.addresses[at];
-            let now = self.network.now();
-            let share = self.by.saturating_duration_since(now) / (count - at) as u32;
-            let connect_by = now + share.min(CONNECT);
-            let result =
-                self.network
-                    .exchange(address, request, self.query.max_size, connect_by, self.by);
-            match result {
-                Err(TransportError::Connect(error)) => {
-                    log::debug!("{} ({address}): {error}", self.controller);
-                    unreachable.push((address, TransportError::Connect(error)));
-                }
-                Err(error) => return Err(Reason::Transport { address, error }),
-                Ok(received) => {
-                    self.addresses.swap(0, at);
-                    return Ok(received);
-                }
+    /// Sends a request and takes the reply.
+    fn exchange(&mut self, request: &[u8], has_credential: bool) -> Result<Received, Reason> {
+        let Turn { network, query, .. } = *self.turn;
+        let connect_by = self.by.min(network.now() + CONNECT);
+        let result = network.exchange(self.address, request, query.max_size, connect_by, self.by);
+        match result {
+            Err(error @ TransportError::Connect(_)) => {
+                Err(Reason::Unreachable(vec![(self.address, error)]))
+            }
+            result => {
+                self.exchanges += 1;
+                self.credential_sent |= has_credential;
+                result.map_err(Reason::Transport)
             }
         }
-        Err(Reason::Unreachable(unreachable))
     }
 
     /// Waits as long as a controller that limits its clients wants: n seconds the n-th time.
     fn slow_down(&mut self, times: u32) -> Result<(), Reason> {
         let pause = Duration::from_secs(times.into());
-        if self.network.now() + pause >= self.deadline {
+        let Turn {
+            network,
+            controller,
+            deadline,
+            ..
+        } = *self.turn;
+        if network.now() + pause >= deadline {
             return Err(Reason::Busy(Errno::SLURMCTLD_COMMUNICATIONS_BACKOFF));
         }
-        log::info!("{} asks to slow down; waiting {times} s", self.controller);
-        self.network.sleep(pause);
+        log::info!("{controller} asks to slow down; waiting {times} s");
+        network.sleep(pause);
         // It is there, and will answer: its turn does not end meanwhile.
-        self.by = self.deadline;
+        self.by = deadline;
         Ok(())
     }
 
@@ -349,13 +400,13 @@ impl Conversation<'_> {
         }
         match message {
             Some(Message::Config(config)) => Ok(Fetched {
-                controller: self.controller.clone(),
-                address: self.addresses[0],
+                controller: self.turn.controller.clone(),
+                address: self.address,
                 version,
                 exchanges: self.exchanges,
                 config,
             }),
-            Some(Message::ReturnCode(code)) => Err(match code {
+            Some(Message::ReturnCode(code)) if code != Errno::SLURM_SUCCESS => Err(match code {
                 code if code.is_standby() => Reason::Standby(code),
                 Errno::SLURMCTLD_COMMUNICATIONS_HARD_DROP | Errno::SLURM_SHUTTING_DOWN => {
                     Reason::Busy(code)

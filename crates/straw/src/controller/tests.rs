@@ -33,6 +33,8 @@ enum Behaviour {
     BlackHole,
     /// Takes the connection, and says nothing.
     Mute,
+    /// Closes it after a while, as a controller of 25.05 does that wants TLS.
+    ClosesLate,
 }
 
 struct World {
@@ -152,7 +154,12 @@ impl Network for World {
             {
                 Ok(Received::Frame(empty_config(version)))
             }
-            Behaviour::ServesSilently(_) => Ok(Received::Closed),
+            Behaviour::ServesSilently(_) => Ok(Received::Closed {
+                after: Duration::from_millis(11),
+            }),
+            Behaviour::ClosesLate => Ok(Received::Closed {
+                after: Duration::from_secs(10),
+            }),
             Behaviour::Answers(code) => Ok(Received::Frame(return_code(version, code))),
             Behaviour::Refuses => Err(TransportError::Connect(ErrorKind::ConnectionRefused.into())),
             Behaviour::BlackHole => {
@@ -246,6 +253,7 @@ fn the_next_controller_answers_where_one_cannot() {
         Behaviour::Answers(Errno::ESLURM_IN_STANDBY_MODE),
         Behaviour::Answers(Errno::SLURMCTLD_COMMUNICATIONS_HARD_DROP),
         Behaviour::Answers(Errno::ESLURM_TLS_REQUIRED),
+        Behaviour::Answers(Errno(4711)),
     ] {
         let world = World::new(&[(A, 0, first), (B, 0, Behaviour::Serves(V26_05))]);
         let fetched = fetch(&query("10.0.0.1,10.0.0.2"), &world).unwrap();
@@ -279,7 +287,6 @@ fn a_word_that_is_final_ends_the_round() {
     for (code, exit) in [
         (Errno::ESLURM_CONFIGLESS_DISABLED, ExitCode::NotServed),
         (Errno::ESLURM_USER_ID_MISSING, ExitCode::NotServed),
-        (Errno(4711), ExitCode::NotServed),
     ] {
         let world = World::new(&[
             (A, 0, Behaviour::Answers(code)),
@@ -323,6 +330,65 @@ fn ipv4_and_ipv6_are_both_tried() {
         assert_eq!(seen.last().map(String::as_str), Some(works));
         assert!(seen.len() <= 3, "{seen:?}");
     }
+}
+
+#[test]
+fn one_name_can_stand_for_several_controllers() {
+    for (first, exchanges) in [
+        (Behaviour::Answers(Errno::ESLURM_IN_STANDBY_USE_BACKUP), 2),
+        (Behaviour::ServesSilently(ProtocolVersion(0)), 2),
+        (Behaviour::Mute, 2),
+        (Behaviour::ClosesLate, 2),
+    ] {
+        let mut world = World::new(&[(A, 0, first), (B, 0, Behaviour::Serves(V26_05))]);
+        let addresses = ["10.0.0.1", "10.0.0.2"].map(|a| a.parse().unwrap());
+        world.names.insert("ctl", addresses.into());
+        let fetched = fetch(&query("ctl"), &world).unwrap();
+        assert_eq!(
+            (fetched.address.to_string().as_str(), fetched.exchanges),
+            (B, exchanges)
+        );
+        // Whoever has not answered as a slurmctld is shown no credential, the second one neither.
+        let seen = world.seen.borrow();
+        let to_b: Vec<_> = seen.iter().filter(|(address, _)| address == B).collect();
+        assert!(!to_b[0].1, "{seen:?}");
+    }
+}
+
+#[test]
+fn one_that_waits_before_it_closes_is_shown_no_credential() {
+    let world = World::new(&[(A, 0, Behaviour::ClosesLate)]);
+    assert_eq!(failed(&query("10.0.0.1"), &world).0, ExitCode::Unreachable);
+    assert!(
+        world
+            .seen
+            .borrow()
+            .iter()
+            .all(|(_, credential)| !credential)
+    );
+}
+
+#[test]
+fn a_version_that_tells_less_is_not_used_again() {
+    // A controller that was 20.11, or 22.05, when it was asked last, and is newer now.
+    let world = || World::new(&[(A, 0, Behaviour::ServesSilently(ProtocolVersion::V22_05))]);
+    let mut query = query("10.0.0.1");
+    query.known.insert(A.into(), ProtocolVersion::V20_11);
+    assert_eq!(
+        fetch(&query, &world()).unwrap().version,
+        ProtocolVersion::V22_05
+    );
+    let world = || World::new(&[(A, 0, Behaviour::ServesSilently(ProtocolVersion::V24_05))]);
+    query.known.insert(A.into(), ProtocolVersion::V23_02);
+    assert_eq!(
+        fetch(&query, &world()).unwrap().version,
+        ProtocolVersion::V23_02
+    );
+    query.files = FileSet::Slurmd;
+    assert_eq!(
+        fetch(&query, &world()).unwrap().version,
+        ProtocolVersion::V23_11
+    );
 }
 
 #[test]

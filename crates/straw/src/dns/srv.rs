@@ -54,7 +54,7 @@ pub(super) fn usable(records: Vec<SrvTarget>, name: &str) -> Result<Vec<SrvTarge
         .into_iter()
         .partition(|target| target.host.is_empty());
     targets.retain(|target| {
-        let valid = valid_name(&target.host).is_some();
+        let valid = valid_name(&target.host).is_some() && target.port != 0;
         if !valid {
             log::debug!("{name}: {:?} is no host", target.host);
         }

@@ -5,7 +5,7 @@
 pub mod tcp;
 
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use slurm_protocol::FrameError;
 
@@ -18,8 +18,11 @@ pub enum Received {
     Frame(Vec<u8>),
     /// Text in HTTP.
     Http,
-    /// Nothing: the peer closed or reset the connection first.
-    Closed,
+    /// Nothing: the peer closed or reset the connection.
+    Closed {
+        /// How long after the request.
+        after: Duration,
+    },
 }
 
 /// Why nothing usable came back.
@@ -51,7 +54,7 @@ pub enum TransportError {
 }
 
 /// What is left of the time until `deadline`; an error where nothing is.
-pub(crate) fn remaining(deadline: Instant) -> io::Result<std::time::Duration> {
+pub(crate) fn remaining(deadline: Instant) -> io::Result<Duration> {
     match deadline.checked_duration_since(Instant::now()) {
         Some(left) if !left.is_zero() => Ok(left),
         _ => Err(io::ErrorKind::TimedOut.into()),

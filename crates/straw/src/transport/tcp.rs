@@ -42,11 +42,15 @@ pub fn exchange(
 
 /// Reads a reply off a stream whose reads end with `TimedOut` when time is up.
 pub(crate) fn receive(peer: &mut impl Read, max_size: usize) -> Result<Received, TransportError> {
+    let begin = Instant::now();
+    let closed = || Received::Closed {
+        after: begin.elapsed(),
+    };
     let mut first = [0; 4];
     let mut had = 0;
     while had < first.len() {
         match peer.read(&mut first[had..]) {
-            Ok(0) if had == 0 => return Ok(Received::Closed),
+            Ok(0) if had == 0 => return Ok(closed()),
             Ok(0) => return Err(broken(had, first.len(), ErrorKind::UnexpectedEof.into())),
             Ok(count) => had += count,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -54,8 +58,9 @@ pub(crate) fn receive(peer: &mut impl Read, max_size: usize) -> Result<Received,
             Err(error) if error.kind() == ErrorKind::TimedOut => {
                 return Err(TransportError::Silence);
             }
-            // Reset, or a broken pipe: closed with some of our request unread.
-            Err(_) => return Ok(Received::Closed),
+            // Closed with some of our request unread.
+            Err(error) if is_reset(&error) => return Ok(closed()),
+            Err(error) => return Err(broken(had, first.len(), error)),
         }
     }
     let length = match prefix(first, max_size).map_err(TransportError::Frame)? {
@@ -74,6 +79,13 @@ pub(crate) fn receive(peer: &mut impl Read, max_size: usize) -> Result<Received,
         }
     }
     Ok(Received::Frame(frame))
+}
+
+fn is_reset(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe
+    )
 }
 
 fn broken(had: usize, length: usize, error: io::Error) -> TransportError {
@@ -153,9 +165,12 @@ mod tests {
 
     #[test]
     fn a_peer_that_says_nothing_closed() {
-        assert_eq!(get(vec![]), Ok(Received::Closed));
         let reset = ErrorKind::ConnectionReset.into();
-        assert_eq!(get(vec![Err(reset)]), Ok(Received::Closed));
+        for pieces in [vec![], vec![Err(reset)]] {
+            assert!(matches!(get(pieces), Ok(Received::Closed { .. })));
+        }
+        let lost = get(vec![Err(ErrorKind::HostUnreachable.into())]).unwrap_err();
+        assert!(lost.ends_with("no route to the host"), "{lost}");
         let silence = "it accepted the connection and did not answer in time";
         assert_eq!(
             get(vec![Err(ErrorKind::TimedOut.into())]),

@@ -207,6 +207,17 @@ fn errors() {
             sends(|version| message(version, 4711, &[0; 4])),
         ),
         (
+            "no-slurm-conf",
+            "",
+            sends(|version| config(version, &[("x.conf", "")])),
+        ),
+        ("rc-zero", "", answer(0)),
+        (
+            "tls-answer-pinned",
+            "--release 26.05",
+            raw(b"\x15\x03\x03\x00\x02\x02\x46"),
+        ),
+        (
             "name-outside",
             "",
             sends(|version| config(version, &[("slurm.conf", ""), ("../x", "")])),
@@ -214,17 +225,17 @@ fn errors() {
         (
             "name-hidden",
             "",
-            sends(|version| config(version, &[(".bashrc", "")])),
+            sends(|version| config(version, &[("slurm.conf", ""), (".bashrc", "")])),
         ),
         (
             "name-terminal",
             "",
-            sends(|version| config(version, &[("\x1b[2Jx", "")])),
+            sends(|version| config(version, &[("slurm.conf", ""), ("\x1b[2Jx", "")])),
         ),
         (
             "name-twice",
             "",
-            sends(|version| config(version, &[("a", ""), ("a/b", "")])),
+            sends(|version| config(version, &[("slurm.conf", ""), ("a", ""), ("a/b", "")])),
         ),
         (
             "not-sent",

@@ -172,7 +172,10 @@ fn notes_that_lie_remove_nothing_elsewhere() {
 
     fs::write(target.join(manifest::NAME), "no JSON").unwrap();
     assert!(known_versions(&target).is_empty());
-    assert_eq!(put(&target, &[("x.conf", "")]).unwrap(), ["written x.conf"]);
+    assert_eq!(
+        put(&target, &[("slurm.conf", "A")]).unwrap(),
+        ["unchanged slurm.conf"]
+    );
 }
 
 #[test]
@@ -242,7 +245,14 @@ fn what_cannot_be_replaced_is_found_out_before_anything_changes() {
     assert_eq!(read(dir.path(), "slurm.conf"), "old");
 
     let file = dir.path().join("slurm.conf");
-    let error = write(&file, &set(&[]), "ctl1:6817", VERSION, PATIENCE).unwrap_err();
+    let error = write(
+        &file,
+        &set(&[("slurm.conf", "A")]),
+        "ctl1:6817",
+        VERSION,
+        PATIENCE,
+    )
+    .unwrap_err();
     assert!(matches!(
         error,
         WriteError::Directory {
