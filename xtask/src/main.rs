@@ -1,2 +1,49 @@
-//! straw
-fn main() {}
+//! straw's chores.
+//!
+//! ```text
+//! cargo xtask demo [RELEASE]   a real cluster, and straw's main job in a client container
+//! cargo xtask test [STEP]...   everything that must hold before a change lands
+//! cargo xtask bench            what straw costs beside Slurm's own commands
+//! cargo xtask dist             the binary and the manual pages, and how large they are
+//! ```
+
+mod bench;
+mod binary;
+mod demo;
+mod dist;
+mod run;
+mod test;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask demo [RELEASE]   boot a real cluster (22.05, 24.11 or 26.05) and use straw in it
+       cargo xtask test [STEP]...   run all checks and tests, or some: see `cargo xtask test --list`
+       cargo xtask bench            measure straw beside Slurm's own commands
+       cargo xtask dist             build the binary and the manual pages into target/dist";
+
+/// What a chore ends with. The error is for a person, cause and remedy.
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match arguments.as_slice() {
+        ["demo"] => demo::run("26.05"),
+        ["demo", release] => demo::run(release),
+        ["test", steps @ ..] => test::run(steps),
+        ["bench"] => bench::run(),
+        ["dist"] => dist::run(),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nerror: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

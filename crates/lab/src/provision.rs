@@ -85,7 +85,11 @@ pub fn docker(log: &mut dyn FnMut(&str)) -> Result<(), Unavailable> {
 static INSTALLING: Mutex<()> = Mutex::new(());
 
 /// Installs Debian packages, unless a program that they bring is there already.
-pub(crate) fn install(
+///
+/// # Errors
+///
+/// When they cannot be installed, because this is not Debian or we are not root, for example.
+pub fn install(
     log: &mut dyn FnMut(&str),
     packages: &[&str],
     program: &str,

@@ -1,0 +1,311 @@
+//! Everything that must hold before a change lands.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::BufRead as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use lab::{Release, image, provision};
+
+use crate::Result;
+use crate::binary;
+use crate::run::{capture, cargo, check, root, say};
+
+/// A step: its name, what it is for, and what it does.
+type Step = (&'static str, &'static str, fn() -> Result<Outcome>);
+
+const STEPS: &[Step] = &[
+    ("format", "the formatting of all Rust code", format),
+    ("clippy", "lints, warnings denied", clippy),
+    ("docs", "the API's documentation, warnings denied", docs),
+    ("licences", "the licences of all crates", licences),
+    (
+        "unit",
+        "unit tests, recorded exchanges, messages, faults",
+        unit,
+    ),
+    ("binary", "static, small, no resolver of glibc's", gates),
+    ("fuzz", "each decoder, some seconds each", fuzz),
+    ("live", "real clusters of every release in Docker", live),
+];
+
+/// How a step can end well.
+enum Outcome {
+    Done,
+    Skipped(String),
+}
+
+pub fn run(wanted: &[&str]) -> Result {
+    if wanted == ["--list"] {
+        for (name, what, _) in STEPS {
+            println!("{name:9} {what}");
+        }
+        return Ok(());
+    }
+    if let Some(unknown) = wanted
+        .iter()
+        .find(|wanted| !STEPS.iter().any(|(name, ..)| name == *wanted))
+    {
+        return Err(format!("there is no step `{unknown}`: see `cargo xtask test --list`").into());
+    }
+    let begin = Instant::now();
+    let mut lines = Vec::new();
+    for (name, what, step) in STEPS {
+        if !wanted.is_empty() && !wanted.contains(name) {
+            continue;
+        }
+        say(&format!("{name}: {what}"));
+        let started = Instant::now();
+        let outcome = step().map_err(|error| format!("{name}: {error}"))?;
+        let time = seconds(started.elapsed());
+        lines.push(match outcome {
+            Outcome::Done => format!("{name:9} ok       {time}"),
+            Outcome::Skipped(why) => format!("{name:9} SKIPPED  {why}"),
+        });
+    }
+    println!("\n{}", lines.join("\n"));
+    println!("all of it {:>12}", seconds(begin.elapsed()));
+    Ok(())
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.0} s", time.as_secs_f64())
+}
+
+fn in_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|ci| ci == "true")
+}
+
+fn format() -> Result<Outcome> {
+    check(&mut cargo(&["fmt", "--all", "--check"]))?;
+    check(&mut cargo(&["fmt", "--check", "--manifest-path", FUZZ]))?;
+    Ok(Outcome::Done)
+}
+
+fn clippy() -> Result<Outcome> {
+    check(&mut cargo(&[
+        "clippy",
+        "--quiet",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "--deny=warnings",
+    ]))?;
+    Ok(Outcome::Done)
+}
+
+fn docs() -> Result<Outcome> {
+    check(
+        cargo(&["doc", "--quiet", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"),
+    )?;
+    Ok(Outcome::Done)
+}
+
+/// Every crate that reaches a user must have one of these to choose.
+fn licences() -> Result<Outcome> {
+    const ALLOWED: &[&str] = &[
+        "MIT",
+        "Apache-2.0",
+        "Apache-2.0 WITH LLVM-exception",
+        "BSD-2-Clause",
+        "BSD-3-Clause",
+        "ISC",
+        "Unlicense",
+        "Zlib",
+        "Unicode-3.0",
+    ];
+    let tree = capture(&mut cargo(&[
+        "tree",
+        "--package=straw",
+        "--edges=normal",
+        "--prefix=none",
+        "--format={p}|{l}",
+    ]))?;
+    let licences: BTreeMap<_, _> = tree
+        .lines()
+        .filter_map(|line| line.trim_end_matches(" (*)").split_once('|'))
+        .collect();
+    let refused: Vec<_> = licences
+        .iter()
+        // All parts of an AND are needed, one of an OR.
+        .filter(|(_, licence)| {
+            !licence.split(" AND ").all(|part| {
+                part.trim_matches(['(', ')'])
+                    .split(" OR ")
+                    .flat_map(|part| part.split('/'))
+                    .any(|choice| ALLOWED.contains(&choice.trim_matches(['(', ')'])))
+            })
+        })
+        .map(|(name, licence)| format!("{name}: {licence}"))
+        .collect();
+    if refused.is_empty() {
+        return Ok(Outcome::Done);
+    }
+    let refused = refused.join(", ");
+    Err(format!("these crates have no licence that straw can be given out with: {refused}").into())
+}
+
+fn unit() -> Result<Outcome> {
+    check(&mut cargo(&["test", "--quiet", "--package=slurm-protocol"]))?;
+    check(&mut cargo(&[
+        "test",
+        "--quiet",
+        "--package=straw",
+        "--lib",
+        "--test=cli",
+    ]))?;
+    check(&mut cargo(&["test", "--quiet", "--package=straw", "--doc"]))?;
+    check(&mut cargo(&[
+        "test",
+        "--quiet",
+        "--package=lab",
+        "--package=xtask",
+        "--lib",
+        "--bins",
+    ]))?;
+    Ok(Outcome::Done)
+}
+
+fn gates() -> Result<Outcome> {
+    binary::gates()?;
+    Ok(Outcome::Done)
+}
+
+const FUZZ: &str = "crates/slurm-protocol/fuzz/Cargo.toml";
+
+/// Seconds for each fuzz target.
+const FUZZ_SECONDS: &str = "-max_total_time=5";
+
+/// What `cargo fuzz` hands to the compiler, less the sanitizer, which a stable one has not.
+const FUZZ_FLAGS: &str = "--cfg fuzzing -C debug-assertions -C passes=sancov-module \
+    -C llvm-args=-sanitizer-coverage-level=4 \
+    -C llvm-args=-sanitizer-coverage-inline-8bit-counters \
+    -C llvm-args=-sanitizer-coverage-pc-table";
+
+fn fuzz() -> Result<Outcome> {
+    if Command::new("c++").arg("--version").output().is_err() {
+        let installed = provision::install(&mut |line| say(line), &["g++"], "c++");
+        if let Err(why) = installed {
+            return if in_ci() {
+                Err(why.into())
+            } else {
+                Ok(Outcome::Skipped(format!(
+                    "no C++ compiler for libFuzzer: {why}"
+                )))
+            };
+        }
+    }
+    let target = binary::target().join("fuzz");
+    check(
+        cargo(&["build", "--quiet", "--release", "--manifest-path", FUZZ])
+            .env("RUSTFLAGS", FUZZ_FLAGS)
+            .env("CARGO_TARGET_DIR", &target),
+    )?;
+    let seeds = target.join("seeds");
+    write_seeds(&seeds)?;
+    let sources = root().join(FUZZ).with_file_name("fuzz_targets");
+    for source in fs::read_dir(sources)? {
+        let name = source?.path();
+        let name = name.file_stem().unwrap_or_default().to_owned();
+        let corpus = target.join("corpus").join(&name);
+        fs::create_dir_all(&corpus)?;
+        say(&format!("fuzz: {}", name.to_string_lossy()));
+        let program = find(&target, &name.to_string_lossy())?;
+        let log = target.join(format!("{}.log", name.to_string_lossy()));
+        let status = Command::new(program)
+            .arg(FUZZ_SECONDS)
+            .arg(format!("-artifact_prefix={}/", target.display()))
+            .args([&corpus, &seeds])
+            .stderr(fs::File::create(&log)?)
+            .status()?;
+        if !status.success() {
+            let said = fs::read_to_string(&log)?;
+            let end: Vec<_> = said.lines().rev().take(30).collect();
+            let end: Vec<_> = end.into_iter().rev().collect();
+            return Err(format!("{}\n{}", end.join("\n"), log.display()).into());
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+/// The frames of the recorded replies, for the fuzzers to start from.
+fn write_seeds(directory: &Path) -> Result {
+    fs::create_dir_all(directory)?;
+    let wire = root().join("crates/slurm-protocol/tests/wire");
+    for file in fs::read_dir(wire)? {
+        let path = file?.path();
+        if path
+            .extension()
+            .is_none_or(|extension| extension != "jsonl")
+        {
+            continue;
+        }
+        let name = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        for (at, line) in std::io::BufReader::new(fs::File::open(&path)?)
+            .lines()
+            .enumerate()
+        {
+            let exchange: serde_json::Value = serde_json::from_str(&line?)?;
+            let reply = exchange["reply_b64"].as_str().unwrap_or_default();
+            let reply = STANDARD.decode(reply)?;
+            if let Some(frame) = reply.get(4..) {
+                fs::write(directory.join(format!("{name}-{at}")), frame)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A program that cargo built, whatever the triple of the host.
+fn find(target: &Path, name: &str) -> Result<PathBuf> {
+    let here = target.join("release").join(name);
+    if here.exists() {
+        return Ok(here);
+    }
+    for entry in fs::read_dir(target)? {
+        let there = entry?.path().join("release").join(name);
+        if there.exists() {
+            return Ok(there);
+        }
+    }
+    Err(format!("cargo built no {name} in {}", target.display()).into())
+}
+
+fn live() -> Result<Outcome> {
+    if let Err(why) = provision::docker(&mut |line| say(line)) {
+        if in_ci() {
+            return Err(why.into());
+        }
+        // Each is named by its own harness.
+        check(&mut cargo(&[
+            "test",
+            "--quiet",
+            "--package=straw",
+            "--test=live",
+        ]))?;
+        return Ok(Outcome::Skipped(why.to_string()));
+    }
+    let all = image::prepare_all(&Release::ALL, &mut |line| say(line))?;
+    for moved in all.values().filter_map(|images| images.moved.as_ref()) {
+        say(&format!("note: {moved}"));
+    }
+    check(&mut cargo(&[
+        "test",
+        "--quiet",
+        "--package=lab",
+        "--test=clusters",
+    ]))?;
+    check(
+        cargo(&["test", "--quiet", "--package=straw", "--test=live"])
+            .env("STRAW_BIN", binary::build()?),
+    )?;
+    Ok(Outcome::Done)
+}
