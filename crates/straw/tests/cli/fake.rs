@@ -35,7 +35,11 @@ pub struct Fake {
 impl Fake {
     /// A peer that answers each request as `act` says.
     pub fn start(act: impl Fn(&Seen) -> Act + Send + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::listen(TcpListener::bind("127.0.0.1:0").unwrap(), act)
+    }
+
+    /// The same at another address.
+    pub fn listen(listener: TcpListener, act: impl Fn(&Seen) -> Act + Send + 'static) -> Self {
         let address = listener.local_addr().unwrap();
         let (sender, requests) = channel();
         std::thread::spawn(move || {

@@ -1,6 +1,7 @@
 //! What `straw fetch` does where all is well.
 
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
@@ -109,6 +110,24 @@ fn controllers_come_from_the_environment() {
     straw.done();
     assert!(fake.requests().is_empty());
     assert!(!other.requests().is_empty());
+}
+
+#[test]
+fn a_controller_is_reached_over_ipv6() {
+    let Ok(listener) = TcpListener::bind("[::1]:0") else {
+        eprintln!("no IPv6 on this machine");
+        return;
+    };
+    let fake = Fake::listen(listener, |seen| {
+        Act::Send(match seen.has_credential {
+            true => config(seen.version, FILES),
+            false => return_code(seen.version, 1007),
+        })
+    });
+    let server = fake.address.to_string();
+    assert!(server.starts_with("[::1]:"));
+    let said = Straw::with_token(&["fetch", &server]).done();
+    assert!(said.contains(&server), "{said}");
 }
 
 #[test]
