@@ -76,10 +76,6 @@ fn seconds(time: Duration) -> String {
     format!("{:.0} s", time.as_secs_f64())
 }
 
-fn in_ci() -> bool {
-    std::env::var_os("CI").is_some_and(|ci| ci == "true")
-}
-
 fn format() -> Result<Outcome> {
     check(&mut cargo(&["fmt", "--all", "--check"]))?;
     check(&mut cargo(&["fmt", "--check", "--manifest-path", FUZZ]))?;
@@ -190,7 +186,7 @@ fn fuzz() -> Result<Outcome> {
     if Command::new("c++").arg("--version").output().is_err() {
         let installed = provision::install(&mut |line| say(line), &["g++"], "c++");
         if let Err(why) = installed {
-            return if in_ci() {
+            return if provision::in_ci() {
                 Err(why.into())
             } else {
                 Ok(Outcome::Skipped(format!(
@@ -281,7 +277,7 @@ fn find(target: &Path, name: &str) -> Result<PathBuf> {
 
 fn live() -> Result<Outcome> {
     if let Err(why) = provision::docker(&mut |line| say(line)) {
-        if in_ci() {
+        if provision::in_ci() {
             return Err(why.into());
         }
         // Each is named by its own harness.

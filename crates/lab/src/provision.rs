@@ -41,6 +41,11 @@ pub fn available() -> Result<(), Unavailable> {
     ))
 }
 
+/// Whether this runs in CI (`CI=true`), where what cannot be tested is a failure.
+pub fn in_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|ci| ci == "true")
+}
+
 /// Makes sure that Docker answers: on Debian, and as root, it is installed and started if need be.
 /// Each step is told to `log` in a line.
 ///

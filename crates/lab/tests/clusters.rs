@@ -14,7 +14,7 @@ use serde_json::json;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_lab");
 
 fn have_docker() -> bool {
-    if std::env::var("CI").is_ok_and(|ci| ci == "true") {
+    if lab::provision::in_ci() {
         lab::provision::docker(&mut |line| eprintln!("{line}")).expect("CI has Docker");
         return true;
     }

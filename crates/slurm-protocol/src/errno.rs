@@ -27,7 +27,7 @@ macro_rules! errno {
             pub fn text(self) -> &'static str {
                 match self.0 {
                     $($number => $text,)*
-                    _ => "an error that straw does not know",
+                    _ => "an unknown error",
                 }
             }
         }
@@ -117,10 +117,7 @@ mod tests {
 
     #[test]
     fn an_unknown_number_survives_and_prints() {
-        assert_eq!(
-            Errno(4711).to_string(),
-            "an error that straw does not know (error 4711)"
-        );
+        assert_eq!(Errno(4711).to_string(), "an unknown error (error 4711)");
         assert_eq!(
             Errno::ESLURM_CONFIGLESS_DISABLED.to_string(),
             "configless mode is not enabled (ESLURM_CONFIGLESS_DISABLED, error 2126)"

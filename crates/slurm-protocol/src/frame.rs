@@ -8,7 +8,6 @@ pub const MIN_FRAME: usize = 20;
 
 /// What the first four bytes of a reply announce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Prefix {
     /// A frame of this many bytes follows.
     Frame(usize),

@@ -106,7 +106,6 @@ pub enum Step {
 
 /// How a negotiation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Outcome {
     /// The version was accepted and the last reply answers the request, well or with an error
     /// number that has nothing to do with version or credential.

@@ -3,13 +3,14 @@
 use std::io;
 
 use serde_json::{Value, json};
-use slurm_protocol::ParseReleaseError;
+use slurm_protocol::{ParseReleaseError, Release};
 
 use crate::config::{SetError, WriteError};
 use crate::controller::{Failures, Reason};
 use crate::credential::CredentialError;
 use crate::dns::ResolveError;
 use crate::endpoint::EndpointError;
+use crate::text::system_text;
 
 /// The exit codes that straw promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +49,14 @@ pub enum Error {
         /// What is wrong with it.
         error: ParseReleaseError,
     },
+    /// Two releases were given.
+    #[error("two releases are given, {first} behind the controllers and {second} as --release")]
+    TwoReleases {
+        /// That behind the controllers.
+        first: Release,
+        /// That of the option.
+        second: Release,
+    },
     /// No controller was named, and DNS names none.
     #[error("no controller is named, and DNS knows none: {0}")]
     NoController(ResolveError),
@@ -80,7 +89,7 @@ impl Error {
     /// The exit code that goes with it.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Endpoint(_) | Self::Release { .. } => ExitCode::Usage,
+            Self::Endpoint(_) | Self::Release { .. } | Self::TwoReleases { .. } => ExitCode::Usage,
             Self::NoController(_) => ExitCode::Unreachable,
             Self::Credential(_) => ExitCode::Credential,
             Self::Controllers(failures) => failures
@@ -96,7 +105,7 @@ impl Error {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Endpoint(_) => "bad-endpoint",
-            Self::Release { .. } => "bad-release",
+            Self::Release { .. } | Self::TwoReleases { .. } => "bad-release",
             Self::NoController(_) => "no-controller",
             Self::Credential(error) => error.kind(),
             Self::Controllers(failures) => failures.telling().map_or("unreachable", Reason::kind),
@@ -126,6 +135,7 @@ impl Error {
                  spaces"
                     .into()
             }
+            Self::TwoReleases { .. } => "one is enough; without any, straw finds it out".into(),
             Self::Release { .. } => {
                 "leave the release out, then straw finds a version that the controller speaks, \
                  even of a newer one; `straw releases` lists those it knows"
@@ -183,11 +193,4 @@ impl Error {
         text.push_str(&format!("\nhint: {}\n", self.hint()));
         text
     }
-}
-
-/// What the system says of an error, without the number that the standard library adds.
-pub(crate) fn system_text(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default();
-    text.to_lowercase()
 }

@@ -28,6 +28,9 @@
 //!
 //! The way of the data, and which module is which station: `docs/architecture.md`.
 
+// What is shown goes through writers whose failure is dealt with, not through macros that panic.
+#![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
+
 pub mod cli;
 pub mod config;
 pub mod controller;
@@ -36,6 +39,7 @@ pub mod dns;
 pub mod endpoint;
 pub mod error;
 pub mod network;
+mod text;
 pub mod transport;
 
 pub use error::Error;

@@ -7,7 +7,9 @@ pub fn body(message_type: MessageType, data: &[u8]) {
     let Some((&choice, body)) = data.split_first() else {
         return;
     };
-    let version = ProtocolVersion::from_index(36 + choice % 12);
+    let (oldest, newest) = (ProtocolVersion::OLDEST, ProtocolVersion::NEWEST);
+    let count = newest.index() - oldest.index() + 2;
+    let version = ProtocolVersion::from_index(oldest.index() + choice % count);
     let mut frame = version.0.to_be_bytes().to_vec();
     frame.extend(0x0040_u16.to_be_bytes());
     if version < ProtocolVersion::V22_05 {

@@ -44,7 +44,7 @@ impl ConfigFlags {
 }
 
 /// Configuration files, as a controller has them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ResponseConfig {
     /// The files, in the order of the wire, which says nothing. A name can come twice; then the

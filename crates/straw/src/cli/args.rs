@@ -3,10 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use slurm_protocol::Release;
-
 use crate::controller::FileSet;
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 const ABOUT: &str = "\
 Makes a container a client of a Slurm cluster: fetches the configuration from slurmctld,
@@ -35,8 +33,7 @@ Each option can be set in the environment: --max-size as STRAW_MAX_SIZE.";
     about = ABOUT,
     after_help = ROOT_EXAMPLE,
     arg_required_else_help = true,
-    subcommand_required = true,
-    disable_help_subcommand = false
+    subcommand_required = true
 )]
 pub(super) struct Cli {
     #[command(subcommand)]
@@ -87,20 +84,19 @@ pub(super) struct Fetch {
     )]
     pub(super) output: PathBuf,
     /// Write one file to stdout instead, and nothing to disk
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["output", "json"], env = "STRAW_STDOUT", hide_env = true)]
+    #[arg(long, value_name = "NAME", env = "STRAW_STDOUT", hide_env = true)]
     pub(super) stdout: Option<String>,
-    /// Which files
+    /// Which files: client, or slurmd (only for root and SlurmUser)
     #[arg(
         long,
         value_name = "SET",
         value_enum,
         default_value_t,
         hide_possible_values = true,
-        help = "Which files: client, or slurmd (only for root and SlurmUser)",
         env = "STRAW_FILES",
         hide_env = true
     )]
-    pub(super) files: FileSet,
+    pub(super) files: Files,
 
     /// How to authenticate: auto, or jwt (a token)
     #[arg(
@@ -118,10 +114,10 @@ pub(super) struct Fetch {
     pub(super) token_file: Option<PathBuf>,
     /// The controllers' release, such as 24.11. Without: found out
     #[arg(long, value_name = "RELEASE", env = "STRAW_RELEASE", hide_env = true)]
-    pub(super) release: Option<Release>,
+    pub(super) release: Option<String>,
 
     /// Longest time for one attempt over all controllers
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration, env = "STRAW_TIMEOUT", hide_env = true)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_time, env = "STRAW_TIMEOUT", hide_env = true)]
     pub(super) timeout: Duration,
     /// How long to keep trying while none can be reached
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration, env = "STRAW_WAIT", hide_env = true)]
@@ -129,6 +125,25 @@ pub(super) struct Fetch {
     /// Longest reply to read
     #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = size, env = "STRAW_MAX_SIZE", hide_env = true)]
     pub(super) max_size: usize,
+}
+
+/// Which files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Files {
+    /// What client commands need
+    #[default]
+    Client,
+    /// What slurmd needs
+    Slurmd,
+}
+
+impl From<Files> for FileSet {
+    fn from(files: Files) -> Self {
+        match files {
+            Files::Client => Self::Client,
+            Files::Slurmd => Self::Slurmd,
+        }
+    }
 }
 
 /// How to authenticate.
@@ -155,19 +170,30 @@ fn duration(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
-/// A size in bytes, or with K, M or G behind it (powers of 1024).
+/// The same, and more than nothing.
+fn some_time(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("no time is not enough".into()),
+        duration => Ok(duration),
+    }
+}
+
+/// A size in bytes, or with K, M or G behind it (powers of 1024): `64M`, `64MB` or `64MiB`.
 fn size(text: &str) -> Result<usize, String> {
-    let (number, shift) = match text.trim_end_matches(['B', 'b', 'i']).to_ascii_uppercase() {
-        text if text.ends_with('K') => (text, 10),
-        text if text.ends_with('M') => (text, 20),
-        text if text.ends_with('G') => (text, 30),
-        text => (text, 0),
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let shift = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => Some(0),
+        "k" | "kb" | "kib" => Some(10),
+        "m" | "mb" | "mib" => Some(20),
+        "g" | "gb" | "gib" => Some(30),
+        _ => None,
     };
-    number
-        .trim_end_matches(['K', 'M', 'G'])
-        .parse::<usize>()
-        .ok()
-        .and_then(|number| number.checked_mul(1 << shift))
+    shift
+        .zip(number.parse::<usize>().ok())
+        .and_then(|(shift, number)| number.checked_mul(1 << shift))
         .filter(|size| (1..=slurm_protocol::MAX_FRAME).contains(size))
         .ok_or_else(|| "a size is written like 500K or 64M, and 1G is the most".to_owned())
 }
@@ -184,6 +210,8 @@ mod tests {
         for text in ["", "-1", "soon", "99999999999", "10y"] {
             assert!(duration(text).is_err(), "{text}");
         }
+        assert_eq!(duration("0"), Ok(Duration::ZERO));
+        assert!(some_time("0").is_err());
     }
 
     #[test]
@@ -192,7 +220,19 @@ mod tests {
         assert_eq!(size("64M"), Ok(64 << 20));
         assert_eq!(size("500k"), Ok(500 << 10));
         assert_eq!(size("1GiB"), Ok(1 << 30));
-        for text in ["", "0", "M", "2G", "-1", "64X", "99999999999G"] {
+        for text in [
+            "",
+            "0",
+            "M",
+            "2G",
+            "-1",
+            "64X",
+            "1KM",
+            "1MKG",
+            "5iii",
+            "64 M",
+            "99999999999G",
+        ] {
             assert!(size(text).is_err(), "{text}");
         }
     }

@@ -1,14 +1,15 @@
 //! `straw fetch`: the files of a controller, into a directory or onto stdout.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 use slurm_protocol::{ParseReleaseError, Release};
 
-use super::Environment;
 use super::args::{Auth, Fetch, Output};
+use super::{Environment, print};
 use crate::config::{self, Change, ConfigSet, Written};
 use crate::controller::{self, Fetched, Query};
 use crate::credential::{CredentialError, TokenSource};
@@ -28,8 +29,8 @@ pub(super) fn run(
     environment: &Environment,
 ) -> Result<(), Error> {
     let (query, target) = plan(arguments, environment)?;
-    let fetched = controller::fetch(&query, &System)?;
-    let set = ConfigSet::new(fetched.config.clone())?;
+    let mut fetched = controller::fetch(&query, &System)?;
+    let set = ConfigSet::new(std::mem::take(&mut fetched.config))?;
     log::info!(
         "{} ({}) answered at protocol version {} after {} exchanges",
         fetched.controller,
@@ -55,24 +56,30 @@ pub(super) fn run(
 
 /// Arguments and environment as one plan.
 fn plan(arguments: Fetch, environment: &Environment) -> Result<(Query, Target), Error> {
-    let (servers, trailing) = split_release(arguments.servers)?;
+    let (servers, behind) = split_release(arguments.servers)?;
     let servers = match &environment.controllers {
         Some(list) if servers.is_empty() => vec![list.clone()],
         _ => servers,
     };
+    let given = arguments.release.map(|text| release(&text)).transpose()?;
+    if let (Some(first), Some(second)) = (behind, given)
+        && first != second
+    {
+        return Err(Error::TwoReleases { first, second });
+    }
     let target = match arguments.stdout {
         Some(name) => Target::Stdout(name),
         None => Target::Directory(arguments.output),
     };
     let known = match &target {
         Target::Directory(directory) => config::known_versions(directory),
-        Target::Stdout(_) => Default::default(),
+        Target::Stdout(_) => BTreeMap::new(),
     };
     let query = Query {
         controllers: Endpoint::parse_list(servers.iter().map(String::as_str))?,
         token: token(arguments.auth, arguments.token_file, environment)?,
-        files: arguments.files,
-        release: arguments.release.or(trailing),
+        files: arguments.files.into(),
+        release: given.or(behind),
         known,
         timeout: arguments.timeout,
         wait: arguments.wait,
@@ -83,16 +90,22 @@ fn plan(arguments: Fetch, environment: &Environment) -> Result<(Query, Target), 
 
 /// The release that may stand behind the controllers, as the tool that straw replaces wanted it.
 fn split_release(mut servers: Vec<String>) -> Result<(Vec<String>, Option<Release>), Error> {
-    let release = match servers.last().map(|last| last.parse()) {
-        Some(Ok(release)) => Some(release),
-        Some(Err(error @ ParseReleaseError::Unknown)) => {
-            let release = servers.pop().unwrap_or_default();
-            return Err(Error::Release { release, error });
+    let not_a_release = Err(ParseReleaseError::NotARelease);
+    match servers.last().map(|last| last.parse::<Release>()) {
+        None => Ok((servers, None)),
+        Some(result) if result == not_a_release => Ok((servers, None)),
+        Some(_) => {
+            let last = servers.pop().unwrap_or_default();
+            Ok((servers, Some(release(&last)?)))
         }
-        _ => return Ok((servers, None)),
-    };
-    servers.pop();
-    Ok((servers, release))
+    }
+}
+
+fn release(text: &str) -> Result<Release, Error> {
+    text.parse().map_err(|error| Error::Release {
+        release: text.escape_debug().to_string(),
+        error,
+    })
 }
 
 /// The first place that has a token.
@@ -126,18 +139,14 @@ fn show(set: &ConfigSet, name: String) -> Result<(), Error> {
         let sent = set.names().map(ToString::to_string).collect();
         return Err(Error::NotSent { name, sent });
     };
-    let mut stdout = std::io::stdout();
-    stdout
-        .write_all(&file.content)
-        .and_then(|()| stdout.flush())
-        .map_err(Error::Output)
+    print(&file.content)
 }
 
 fn report(
     fetched: &Fetched,
     set: &ConfigSet,
     written: &Written,
-    directory: &std::path::Path,
+    directory: &Path,
     output: &Output,
 ) -> Result<(), Error> {
     if output.json {
@@ -162,35 +171,22 @@ fn report(
             "directory": directory,
             "files": files,
         });
-        return writeln!(std::io::stdout(), "{report:#}").map_err(Error::Output);
+        return print(format!("{report:#}\n").as_bytes());
     }
     if output.quiet {
         return Ok(());
     }
-    let count = |wanted| {
-        written
-            .files
-            .iter()
-            .filter(|(_, change)| *change == wanted)
-            .count()
-    };
-    let mut changes = Vec::new();
-    for (change, word) in [
-        (Change::Written, "written"),
-        (Change::Unchanged, "unchanged"),
-        (Change::Removed, "removed"),
-    ] {
-        let names: Vec<_> = written
-            .files
-            .iter()
-            .filter(|(_, of)| *of == change)
-            .map(|(name, _)| name.as_str())
-            .collect();
-        if count(change) > 0 {
-            changes.push(format!("{word} {}", names.join(", ")));
-        }
-    }
-    eprintln!(
+    let changes: Vec<_> = [Change::Written, Change::Unchanged, Change::Removed]
+        .into_iter()
+        .filter_map(|change| {
+            let of_it = written.files.iter().filter(|(_, of)| *of == change);
+            let names: Vec<_> = of_it.map(|(name, _)| name.as_str()).collect();
+            (!names.is_empty()).then(|| format!("{} {}", change.name(), names.join(", ")))
+        })
+        .collect();
+    // The files are there, whoever reads this or does not.
+    let _ = writeln!(
+        std::io::stderr(),
         "configuration of {} in {}: {}",
         fetched.controller,
         directory.display(),

@@ -9,10 +9,15 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
 use clap::{CommandFactory as _, FromArgMatches as _};
+use rustix::process::DumpableBehavior;
 use secrecy::SecretString;
 
 use args::{Cli, Command};
+
+use crate::error::Error;
 
 /// What straw takes from the environment beside what clap reads: variables of Slurm's.
 #[derive(Debug, Default)]
@@ -45,13 +50,15 @@ pub fn command() -> clap::Command {
 
 /// Runs straw and returns its exit code.
 pub fn run(arguments: Vec<OsString>, environment: &Environment) -> ExitCode {
-    let matches = match command().try_get_matches_from(with_subcommand(arguments)) {
-        Ok(matches) => matches,
-        Err(error) => return usage(&error),
-    };
-    let cli = match Cli::from_arg_matches(&matches) {
+    // Secrets are in our memory; a core dump must not carry them to a disk.
+    let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    let cli = match parse(arguments) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error),
+        Err(error) => {
+            // Where nobody listens, the exit code still says it.
+            let _ = error.print();
+            return ExitCode::from(error.exit_code().try_into().unwrap_or(2));
+        }
     };
     logger::start(&cli.output);
     let result = match cli.command {
@@ -62,39 +69,69 @@ pub fn run(arguments: Vec<OsString>, environment: &Environment) -> ExitCode {
         return ExitCode::SUCCESS;
     };
     if cli.output.json {
-        // Whoever reads neither sees the exit code.
         let _ = writeln!(std::io::stdout(), "{:#}", error.to_json());
     }
     let _ = write!(std::io::stderr(), "{}", error.to_text());
     ExitCode::from(error.exit_code() as u8)
 }
 
-fn usage(error: &clap::Error) -> ExitCode {
-    let _ = error.print();
-    ExitCode::from(error.exit_code().try_into().unwrap_or(2))
+/// Writes to stdout, which is for data only.
+fn print(bytes: &[u8]) -> Result<(), Error> {
+    let mut stdout = std::io::stdout();
+    stdout
+        .write_all(bytes)
+        .and_then(|()| stdout.flush())
+        .map_err(Error::Output)
+}
+
+fn parse(arguments: Vec<OsString>) -> Result<Cli, clap::Error> {
+    let matches = command().try_get_matches_from(with_subcommand(arguments))?;
+    if let Some((_, matches)) = matches.subcommand()
+        && ["stdout", "output"].iter().all(|&option| {
+            // Not clap's own rule, because that counts variables as well.
+            let known = matches.try_contains_id(option).is_ok();
+            known && matches.value_source(option) == Some(ValueSource::CommandLine)
+        })
+    {
+        let text = "--stdout writes no files, so it does not go with --output";
+        return Err(command().error(ErrorKind::ArgumentConflict, text));
+    }
+    Cli::from_arg_matches(&matches)
 }
 
 /// Puts in the subcommand where it was left out. The tool that straw replaces had none:
 /// `straw SERVER… VERSION`, and `-l` listed the releases.
 fn with_subcommand(mut arguments: Vec<OsString>) -> Vec<OsString> {
-    let at_root = ["-h", "--help", "-V", "--version"];
-    let first = arguments.iter().skip(1).find(|argument| {
-        // These can stand before a subcommand.
-        !matches!(
-            argument.to_str(),
-            Some("-v" | "-vv" | "-vvv" | "--verbose" | "-q" | "--quiet" | "--json")
-        )
-    });
-    let Some(first) = first.and_then(|first| first.to_str()) else {
+    // These can stand before a subcommand.
+    let is_global = |argument: &OsString| {
+        argument.to_str().is_some_and(|text| {
+            matches!(text, "--verbose" | "--quiet" | "--json")
+                || text.strip_prefix('-').is_some_and(|flags| {
+                    !flags.is_empty() && flags.chars().all(|c| "vq".contains(c))
+                })
+        })
+    };
+    let Some(first) = arguments
+        .iter()
+        .skip(1)
+        .find(|argument| !is_global(argument))
+    else {
         return arguments;
     };
-    if at_root.contains(&first) || first == "help" || command().find_subcommand(first).is_some() {
+    let first = first.to_string_lossy();
+    let at_root = ["-h", "--help", "-V", "--version", "help"];
+    if at_root.contains(&&*first) || command().find_subcommand(&*first).is_some() {
         return arguments;
     }
     let lists = |argument: &OsString| argument == "-l" || argument == "--list";
     if arguments.iter().any(lists) {
-        let program = arguments.swap_remove(0);
-        return vec![program, "releases".into()];
+        // Whatever else was said, the list is what was wanted.
+        arguments.retain(|argument| is_global(argument) || lists(argument));
+        let listing = arguments.iter().map(|argument| match lists(argument) {
+            true => "releases".into(),
+            false => argument.clone(),
+        });
+        return std::iter::once("straw".into()).chain(listing).collect();
     }
     arguments.insert(1, "fetch".into());
     arguments
@@ -120,6 +157,10 @@ mod tests {
             ("straw ctl1 22.05", "straw fetch ctl1 22.05"),
             ("straw -o dir ctl1 22.05", "straw fetch -o dir ctl1 22.05"),
             ("straw -v ctl1 22.05", "straw fetch -v ctl1 22.05"),
+            ("straw -vvvv fetch ctl1", "straw -vvvv fetch ctl1"),
+            ("straw -vq releases", "straw -vq releases"),
+            ("straw --json -l", "straw --json releases"),
+            ("straw -l --json", "straw releases --json"),
             ("straw -l", "straw releases"),
             ("straw ctl1 22.05 --list", "straw releases"),
         ];

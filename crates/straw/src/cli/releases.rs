@@ -1,11 +1,10 @@
 //! `straw releases`: what straw can talk to.
 
-use std::io::Write as _;
-
 use serde_json::json;
 use slurm_protocol::Release;
 
 use super::args::Output;
+use super::print;
 use crate::error::Error;
 
 pub(super) fn run(output: &Output) -> Result<(), Error> {
@@ -27,9 +26,5 @@ pub(super) fn run(output: &Output) -> Result<(), Error> {
         }
         text
     };
-    let mut stdout = std::io::stdout();
-    stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-        .map_err(Error::Output)
+    print(text.as_bytes())
 }

@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use slurm_protocol::ProtocolVersion;
 
 use super::FileName;
 
 /// The name of the file. No file of a config set can have it.
 pub(super) const NAME: &str = ".straw.json";
+
+/// A longer one, in bytes, is not read.
+pub(super) const LONGEST: u64 = 1 << 20;
 
 /// Which files are straw's, so that it removes no others; and what it learned of controllers, so
 /// that it need not find it out again.
@@ -22,18 +26,13 @@ pub(super) struct Manifest {
 }
 
 impl Manifest {
-    /// Reads one; what is none counts as empty, so that nothing is removed on its word.
-    pub(super) fn parse(bytes: &[u8]) -> Self {
-        serde_json::from_slice(bytes).unwrap_or_else(|error| {
-            log::warn!("{NAME} is damaged ({error}); files of earlier runs will not be removed");
-            Self::default()
-        })
+    /// Reads one.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(bytes)
     }
 
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
-        bytes.push(b'\n');
-        bytes
+        format!("{:#}\n", json!(self)).into_bytes()
     }
 
     /// The names of the files. Anyone who may write to the directory may have changed them, so

@@ -88,11 +88,6 @@ impl ConfigSet {
         let (_, file) = self.files.iter().find(|(key, _)| key.0 == name)?;
         Some(file)
     }
-
-    /// Whether there is a file of this name.
-    pub fn contains(&self, name: &FileName) -> bool {
-        self.files.contains_key(name)
-    }
 }
 
 /// A path below the target directory: components of printable UTF-8, none of which begins with a

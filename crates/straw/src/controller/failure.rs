@@ -93,11 +93,15 @@ impl Reason {
     /// How much it says about what is wrong: a controller that answered says more than one that
     /// could not be reached.
     fn weight(&self) -> u8 {
-        match self.exit_code() {
-            ExitCode::Unreachable => 0,
-            ExitCode::Version => 1,
-            ExitCode::Credential => 2,
-            _ => 3,
+        match self {
+            Self::Name(_) | Self::Unreachable(_) => 0,
+            Self::Standby(_) | Self::Busy(_) => 1,
+            _ => match self.exit_code() {
+                ExitCode::Usage | ExitCode::Unreachable => 1,
+                ExitCode::Version => 2,
+                ExitCode::Credential => 3,
+                ExitCode::NotServed | ExitCode::Tls | ExitCode::BadReply | ExitCode::Files => 4,
+            },
         }
     }
 

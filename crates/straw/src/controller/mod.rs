@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use secrecy::zeroize::Zeroizing;
 use slurm_protocol::{
     Answer, Attempt, ConfigFlags, Errno, Message, Negotiation, Outcome, ProtocolVersion, Release,
     Reply, RequestConfig, RequestPing, ResponseConfig, Step, encode_request,
@@ -39,6 +40,9 @@ const AT_ONCE: Duration = Duration::from_secs(2);
 /// The pause before a second round; it doubles from round to round up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
+/// No time is longer than this: a year.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
 /// The longest pause between two rounds.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
@@ -55,21 +59,21 @@ pub struct Query {
     pub release: Option<Release>,
     /// The versions that controllers, by their endpoint as text, accepted before.
     pub known: BTreeMap<String, ProtocolVersion>,
-    /// The longest that one round over all controllers may take.
+    /// The longest that one round over all controllers may take; at most a year.
     pub timeout: Duration,
-    /// How long to begin new rounds for, when no controller can be reached.
+    /// How long to begin new rounds for, when no controller can be reached; at most a year.
     pub wait: Duration,
     /// The longest reply that is read, in bytes.
     pub max_size: usize,
 }
 
 /// A set of files that controllers give out (docs/protocol.md, section 5.1).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FileSet {
-    /// What client commands need; any user's token will do
+    /// What client commands need. Any user's token will do.
     #[default]
     Client,
-    /// What slurmd needs; only for root and SlurmUser
+    /// What slurmd needs. It is only for root and SlurmUser.
     Slurmd,
 }
 
@@ -116,7 +120,7 @@ pub struct Fetched {
 /// [`Error`]: what is wrong with the token, with finding controllers, or with each of them. Where
 /// waiting can help, the error is that of the last round within [`Query::wait`].
 pub fn fetch(query: &Query, network: &dyn Network) -> Result<Fetched, Error> {
-    let give_up = network.now() + query.wait;
+    let give_up = network.now() + query.wait.min(LONGEST);
     let mut pause = FIRST_PAUSE;
     loop {
         let error = match round(query, network) {
@@ -141,7 +145,7 @@ pub fn fetch(query: &Query, network: &dyn Network) -> Result<Fetched, Error> {
 
 /// Asks the controllers in turn.
 fn round(query: &Query, network: &dyn Network) -> Result<Fetched, Error> {
-    let deadline = network.now() + query.timeout;
+    let deadline = network.now() + query.timeout.min(LONGEST);
     let token = query.token.load(network.time_of_day())?;
     log::debug!("token from {}: {:?}", query.token.place(), token.claims());
     let found;
@@ -311,6 +315,7 @@ impl Conversation<'_> {
                 encode_request(&request, version, Some(&self.turn.token.credential()))
             }
         }
+        .map(Zeroizing::new)
         .map_err(Reason::Request)?;
         let received = self.exchange(&request, matches!(attempt, Attempt::Request(_)))?;
         let (answer, message) = match received {
@@ -396,7 +401,7 @@ impl Conversation<'_> {
                 return Err(Reason::NoCommonVersion { controller });
             }
             Outcome::Http => return Err(Reason::Http),
-            _ => return Err(Reason::Silent),
+            Outcome::Silent => return Err(Reason::Silent),
         }
         match message {
             Some(Message::Config(config)) => Ok(Fetched {

@@ -15,7 +15,7 @@ use super::{FileSet, Query, fetch};
 use crate::credential::TokenSource;
 use crate::dns::{ResolveError, SrvRecords, SrvTarget};
 use crate::endpoint::Endpoint;
-use crate::error::{Error, ExitCode};
+use crate::error::ExitCode;
 use crate::network::Network;
 use crate::transport::{Received, TransportError};
 
@@ -511,16 +511,5 @@ fn the_ladder_finds_the_old_ones() {
         assert_eq!(fetched.exchanges, exchanges, "{own}");
         let (_, first_with_credential) = world.seen.borrow()[0];
         assert!(!first_with_credential);
-    }
-}
-
-#[test]
-fn errors_of_every_kind_name_the_controller() {
-    let world = World::new(&[]);
-    match fetch(&query("10.0.0.1"), &world) {
-        Err(Error::Controllers(failures)) => {
-            assert_eq!(failures.all()[0].controller.to_string(), A);
-        }
-        other => panic!("{other:?}"),
     }
 }

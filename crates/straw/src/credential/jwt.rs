@@ -10,11 +10,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use slurm_protocol::Credential;
 
-use crate::error::system_text;
+use crate::text::{span, system_text};
 
 /// A longer text than this, in bytes, is no token. Slurm's have about 150, an identity
 /// provider's some thousands.
@@ -76,7 +77,8 @@ impl fmt::Debug for TokenSource {
 }
 
 fn read(path: &Path) -> Result<SecretString, String> {
-    let mut bytes = Vec::new();
+    // Of this size from the start, so that growing leaves no copy behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST as usize + 1));
     std::fs::File::open(path)
         .and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes))
         .map_err(|error| system_text(&error))?;
@@ -271,16 +273,6 @@ impl CredentialError {
 fn of_user(user: Option<&str>) -> String {
     user.map(|user| format!(" (of {})", user.escape_debug()))
         .unwrap_or_default()
-}
-
-/// A span of time in its two largest units: `3h 20m`.
-pub(crate) fn span(duration: Duration) -> String {
-    let text = humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string();
-    let mut units = text.split(' ');
-    match (units.next(), units.next()) {
-        (Some(first), Some(second)) => format!("{first} {second}"),
-        _ => text,
-    }
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ mod tests;
 
 use std::fs;
 use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use simple_dns::TYPE;
@@ -86,19 +86,10 @@ impl Resolver {
     }
 
     /// The same resolver asking other name servers, at any port. An empty list leaves nobody to ask.
-    pub fn with_nameservers(mut self, servers: Vec<SocketAddr>) -> Resolver {
+    #[cfg(test)]
+    pub(crate) fn with_nameservers(mut self, servers: Vec<std::net::SocketAddr>) -> Resolver {
         self.config.servers = servers;
         self
-    }
-
-    /// The name servers in the order in which they are asked.
-    pub fn nameservers(&self) -> &[SocketAddr] {
-        &self.config.servers
-    }
-
-    /// The search list, without trailing dots; the root (`search .`) is the empty string.
-    pub fn search_domains(&self) -> &[String] {
-        &self.config.search
     }
 
     /// The addresses of a host: IPv4 before IPv6, and otherwise as the file or the server ordered them; never an

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use slurm_protocol::FrameError;
 
-use crate::error::system_text;
+use crate::text::system_text;
 
 /// What came back over a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]

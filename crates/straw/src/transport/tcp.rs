@@ -65,7 +65,7 @@ pub(crate) fn receive(peer: &mut impl Read, max_size: usize) -> Result<Received,
     }
     let length = match prefix(first, max_size).map_err(TransportError::Frame)? {
         Prefix::Frame(length) => length,
-        _ => return Ok(Received::Http),
+        Prefix::Http => return Ok(Received::Http),
     };
     let mut frame = Vec::new();
     let mut chunk = vec![0; CHUNK.min(length)];

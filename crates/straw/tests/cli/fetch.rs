@@ -152,9 +152,38 @@ fn one_file_goes_to_stdout_and_none_to_disk() {
     let server = fake.address.to_string();
     let mut straw = Straw::with_token(&["fetch", &server, "--stdout", "slurm.conf"]);
     let output = straw.run();
+    assert_eq!(output.status.code(), Some(0));
     assert_eq!(output.stdout, b"ClusterName=lab\n");
     assert_eq!(output.stderr, b"");
     assert_eq!(fs::read_dir(straw.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn what_is_said_to_nobody_changes_nothing() {
+    let fake = Fake::controller(V26_05, FILES);
+    let server = fake.address.to_string();
+    for more in [&[][..], &["-vvv"]] {
+        let mut arguments = vec!["fetch", &server];
+        arguments.extend(more);
+        let mut straw = Straw::with_token(&arguments);
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let status = straw.command.stderr(full).status().unwrap();
+        assert_eq!(status.code(), Some(0));
+        assert!(straw.path().join("slurm.conf").exists());
+    }
+}
+
+#[test]
+fn variables_give_way_to_arguments() {
+    let fake = Fake::controller(V26_05, FILES);
+    let server = fake.address.to_string();
+    let mut straw = Straw::with_token(&["fetch", &server, "--stdout", "slurm.conf"])
+        .env("STRAW_OUTPUT", "unused")
+        .env("STRAW_JSON", "1");
+    let output = straw.run();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(output.stdout, b"ClusterName=lab\n");
+    assert!(!straw.path().join("unused").exists());
 }
 
 #[test]
@@ -201,6 +230,10 @@ fn a_token_is_seen_nowhere() {
             arguments.extend(more);
             let mut straw = Straw::new(&arguments).env("SLURM_JWT", &secret);
             let output = straw.run();
+            let code = if std::ptr::eq(fake, &good) { 0 } else { 4 };
+            assert_eq!(output.status.code(), Some(code));
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(said.contains("asked for the configuration"), "{said}");
             let mut seen = vec![output.stdout, output.stderr];
             for entry in fs::read_dir(straw.path()).unwrap() {
                 seen.push(fs::read(entry.unwrap().path()).unwrap());

@@ -32,7 +32,7 @@ impl Clusters {
                 .prolog(self.sends_scripts())
                 .start()?;
             if let Some(moved) = &cluster.images().moved {
-                eprintln!("finding: {moved}");
+                eprintln!("note: {moved}");
             }
             *guard = Some(cluster);
         }

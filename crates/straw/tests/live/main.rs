@@ -57,7 +57,7 @@ fn main() -> ExitCode {
     };
     if let Err(why) = &available {
         eprintln!("live tests cannot run: {why}");
-        if std::env::var_os("CI").is_some_and(|ci| ci == "true") {
+        if lab::provision::in_ci() {
             return ExitCode::FAILURE;
         }
     }

@@ -13,17 +13,18 @@ pub fn hosts_dns_and_srv(clusters: &Clusters) -> Result<(), Failed> {
     let controller = cluster.controller_ip(0);
 
     // Docker's own name server knows ctl1 and no SRV record.
-    let none = expect(3, straw(&client, &token, "fetch").run()?)?;
-    holds(
-        &none.error_text(),
-        &[
-            "no controller is named",
-            "_slurmctld._tcp",
-            "SLURM_CONF_SERVER",
-        ],
-    )?;
-    let unknown = expect(3, straw(&client, &token, "fetch ctl9 --timeout 30s").run()?)?;
+    let none = expect(3, straw(&client, &token, "fetch --json").run()?)?;
+    let parts = [
+        "no controller is named",
+        "_slurmctld._tcp",
+        "SLURM_CONF_SERVER",
+    ];
+    holds(&none.error_text(), &parts)?;
+    holds(&none.text(), &["\"no-controller\""])?;
+    let unknown = straw(&client, &token, "fetch ctl9 --timeout 30s --json").run()?;
+    let unknown = expect(3, unknown)?;
     holds(&unknown.error_text(), &["ctl9", "127.0.0.11"])?;
+    holds(&unknown.text(), &["\"name-not-resolved\""])?;
 
     append(&client, "/etc/hosts", &format!("{controller} primary"))?;
     expect(

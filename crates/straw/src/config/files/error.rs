@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use crate::credential::jwt::span;
-use crate::error::system_text;
+use crate::text::{span, system_text};
 
 /// Why files could not be written.
 #[derive(Debug, thiserror::Error)]

@@ -130,7 +130,10 @@ pub fn known_versions(directory: &Path) -> BTreeMap<String, ProtocolVersion> {
         return BTreeMap::new();
     };
     let path = directory.to_owned();
-    Target { path, descriptor }.manifest().versions()
+    let manifest = Target { path, descriptor }
+        .read(manifest::NAME)
+        .and_then(|bytes| Manifest::parse(&bytes).ok());
+    manifest.unwrap_or_default().versions()
 }
 
 /// The directory that is written into.
@@ -190,10 +193,18 @@ impl Target {
     }
 
     fn manifest(&self) -> Manifest {
-        match self.read(manifest::NAME) {
-            Some(bytes) => Manifest::parse(&bytes),
-            None => Manifest::default(),
-        }
+        let Some(bytes) = self.read(manifest::NAME) else {
+            return Manifest::default();
+        };
+        // Damaged, it counts as empty: nothing is removed on its word.
+        Manifest::parse(&bytes).unwrap_or_else(|error| {
+            let path = self.path.join(manifest::NAME);
+            log::warn!(
+                "{} is damaged ({error}); it is written anew",
+                path.display()
+            );
+            Manifest::default()
+        })
     }
 
     fn put_manifest(&self, manifest: &Manifest) -> Result<(), WriteError> {
@@ -214,10 +225,11 @@ impl Target {
         fsync(&self.descriptor).map_err(error)
     }
 
-    /// The content of a regular file in the directory itself.
+    /// The content of a regular file in the directory itself, if it is no longer than notes are.
     fn read(&self, name: &str) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
         open_regular(self.descriptor.as_fd(), name)?
+            .take(manifest::LONGEST)
             .read_to_end(&mut bytes)
             .ok()?;
         Some(bytes)
@@ -374,7 +386,7 @@ fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
 }
 
 fn create_directory(path: &Path) -> Result<(), Errno> {
-    fs::create_dir_all(path).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+    fs::create_dir_all(path).map_err(raw)
 }
 
 /// Opens a directory below another, one component after the other, none of them a symlink.
