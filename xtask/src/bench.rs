@@ -13,8 +13,8 @@ const RUNS: &str = "50";
 pub fn run() -> Result {
     let mut tell = |line: &str| say(line);
     say("building straw and the tool that measures");
-    let straw = binary::build()?;
-    let measure = binary::build_tool("lab", "measure")?;
+    let straw = binary::straw()?;
+    let measure = binary::build("lab", "measure")?;
     provision::docker(&mut tell)?;
     let release = Release::V26_05;
     image::prepare(release, &mut tell)?;

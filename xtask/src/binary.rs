@@ -8,25 +8,16 @@ use crate::run::{capture, cargo, check, root};
 /// The largest that it may become, in bytes.
 const LARGEST: usize = 4 << 20;
 
-/// Builds it and returns its path.
-pub fn build() -> Result<PathBuf> {
-    let host = host()?;
-    check(&mut cargo(&[
-        "build",
-        "--quiet",
-        "--release",
-        "--package",
-        "straw",
-    ]))?;
-    Ok(target().join(host).join("release/straw"))
+/// Builds straw and returns its path.
+pub fn straw() -> Result<PathBuf> {
+    build("straw", "straw")
 }
 
-/// Builds another program of the workspace for use in a container.
-pub fn build_tool(package: &str, name: &str) -> Result<PathBuf> {
+/// Builds a program of a package for release, and returns its path.
+pub fn build(package: &str, name: &str) -> Result<PathBuf> {
     let host = host()?;
     check(&mut cargo(&[
         "build",
-        "--quiet",
         "--release",
         "--package",
         package,
@@ -38,19 +29,22 @@ pub fn build_tool(package: &str, name: &str) -> Result<PathBuf> {
 
 /// Where cargo puts what it builds.
 pub fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    root().join(target)
 }
 
-fn host() -> Result<String> {
+/// The triple of this machine.
+pub fn host() -> Result<String> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let text = capture(std::process::Command::new(rustc).arg("-vV"))?;
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));
     Ok(host.ok_or("rustc -vV names no host")?.to_owned())
 }
 
-/// Static, small, and without glibc's resolver, which loads modules of a foreign glibc.
-pub fn gates() -> Result {
-    let path = build()?;
+/// Builds straw, and holds it against what was promised: static, small, and without glibc's
+/// resolver, which loads modules of a foreign glibc.
+pub fn gates() -> Result<PathBuf> {
+    let path = straw()?;
     let bytes = std::fs::read(&path)?;
     if has_interpreter(&bytes).ok_or("the binary is no ELF file of 64 bits")? {
         return Err("the binary is not static: is crt-static in .cargo/config.toml?".into());
@@ -71,7 +65,7 @@ pub fn gates() -> Result {
         )
         .into());
     }
-    Ok(())
+    Ok(path)
 }
 
 /// Whether an ELF file wants a dynamic linker (a program header of type PT_INTERP).

@@ -12,7 +12,7 @@ pub fn run(release: &str) -> Result {
     let release: Release = release.parse()?;
     let mut tell = |line: &str| say(line);
     say("building straw");
-    let straw = binary::build()?;
+    let straw = binary::straw()?;
     provision::docker(&mut tell)?;
     let images = image::prepare(release, &mut tell)?;
     if let Some(moved) = &images.moved {

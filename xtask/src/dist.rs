@@ -11,9 +11,8 @@ pub fn run() -> Result {
     let dist = binary::target().join("dist");
     fs::create_dir_all(&dist)?;
     say("building straw");
-    binary::gates()?;
     let program = dist.join("straw");
-    fs::copy(binary::build()?, &program)?;
+    fs::copy(binary::gates()?, &program)?;
 
     let man = dist.join("man");
     fs::create_dir_all(&man)?;

@@ -17,10 +17,18 @@ pub fn root() -> PathBuf {
     here.parent().unwrap_or(here).to_owned()
 }
 
-/// The cargo that runs this.
+/// The cargo that runs this. What it builds is what Cargo.lock says, and nothing changes that
+/// unseen.
 pub fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(arguments).current_dir(root());
+    command.current_dir(root());
+    match arguments {
+        [
+            first @ ("build" | "clippy" | "doc" | "test" | "tree"),
+            rest @ ..,
+        ] => command.args([first, "--locked"]).args(rest),
+        _ => command.args(arguments),
+    };
     command
 }
 

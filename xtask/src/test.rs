@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::BufRead as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -67,8 +67,8 @@ pub fn run(wanted: &[&str]) -> Result {
             Outcome::Skipped(why) => format!("{name:9} SKIPPED  {why}"),
         });
     }
+    lines.push(format!("{:9} {:8} {}", "all", "", seconds(begin.elapsed())));
     println!("\n{}", lines.join("\n"));
-    println!("all of it {:>12}", seconds(begin.elapsed()));
     Ok(())
 }
 
@@ -77,6 +77,12 @@ fn seconds(time: Duration) -> String {
 }
 
 fn format() -> Result<Outcome> {
+    for component in ["fmt", "clippy"] {
+        if capture(&mut cargo(&[component, "--version"])).is_err() {
+            let remedy = "install it: rustup component add rustfmt clippy";
+            return Err(format!("cargo has no `{component}`; {remedy}").into());
+        }
+    }
     check(&mut cargo(&["fmt", "--all", "--check"]))?;
     check(&mut cargo(&["fmt", "--check", "--manifest-path", FUZZ]))?;
     Ok(Outcome::Done)
@@ -85,7 +91,6 @@ fn format() -> Result<Outcome> {
 fn clippy() -> Result<Outcome> {
     check(&mut cargo(&[
         "clippy",
-        "--quiet",
         "--workspace",
         "--all-targets",
         "--",
@@ -95,9 +100,7 @@ fn clippy() -> Result<Outcome> {
 }
 
 fn docs() -> Result<Outcome> {
-    check(
-        cargo(&["doc", "--quiet", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"),
-    )?;
+    check(cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
     Ok(Outcome::Done)
 }
 
@@ -195,11 +198,19 @@ fn fuzz() -> Result<Outcome> {
             };
         }
     }
+    let host = binary::host()?;
     let target = binary::target().join("fuzz");
     check(
-        cargo(&["build", "--quiet", "--release", "--manifest-path", FUZZ])
-            .env("RUSTFLAGS", FUZZ_FLAGS)
-            .env("CARGO_TARGET_DIR", &target),
+        cargo(&[
+            "build",
+            "--release",
+            "--target",
+            &host,
+            "--manifest-path",
+            FUZZ,
+        ])
+        .env("RUSTFLAGS", FUZZ_FLAGS)
+        .env("CARGO_TARGET_DIR", &target),
     )?;
     let seeds = target.join("seeds");
     write_seeds(&seeds)?;
@@ -210,7 +221,7 @@ fn fuzz() -> Result<Outcome> {
         let corpus = target.join("corpus").join(&name);
         fs::create_dir_all(&corpus)?;
         say(&format!("fuzz: {}", name.to_string_lossy()));
-        let program = find(&target, &name.to_string_lossy())?;
+        let program = target.join(&host).join("release").join(&name);
         let log = target.join(format!("{}.log", name.to_string_lossy()));
         let status = Command::new(program)
             .arg(FUZZ_SECONDS)
@@ -260,21 +271,6 @@ fn write_seeds(directory: &Path) -> Result {
     Ok(())
 }
 
-/// A program that cargo built, whatever the triple of the host.
-fn find(target: &Path, name: &str) -> Result<PathBuf> {
-    let here = target.join("release").join(name);
-    if here.exists() {
-        return Ok(here);
-    }
-    for entry in fs::read_dir(target)? {
-        let there = entry?.path().join("release").join(name);
-        if there.exists() {
-            return Ok(there);
-        }
-    }
-    Err(format!("cargo built no {name} in {}", target.display()).into())
-}
-
 fn live() -> Result<Outcome> {
     if let Err(why) = provision::docker(&mut |line| say(line)) {
         if provision::in_ci() {
@@ -301,7 +297,7 @@ fn live() -> Result<Outcome> {
     ]))?;
     check(
         cargo(&["test", "--quiet", "--package=straw", "--test=live"])
-            .env("STRAW_BIN", binary::build()?),
+            .env("STRAW_BIN", binary::straw()?),
     )?;
     Ok(Outcome::Done)
 }
