@@ -166,6 +166,7 @@ fn unit() -> Result<Outcome> {
         "--lib",
         "--bins",
     ]))?;
+    check(&mut cargo(&["test", "--quiet", "--package=lab", "--doc"]))?;
     Ok(Outcome::Done)
 }
 
