@@ -49,12 +49,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The number of items in a list, none of which is encoded in fewer than `smallest` bytes;
-    /// `None` where there is no list.
+    /// The number of items in a list, at most `limit`, none of which is encoded in fewer than
+    /// `smallest` bytes; `None` where there is no list.
     pub(crate) fn count(
         &mut self,
         field: &'static str,
         smallest: usize,
+        limit: usize,
     ) -> Result<Option<usize>, DecodeError> {
         const NO_LIST: u32 = 0xffff_fffe;
         let start = self.offset;
@@ -62,7 +63,7 @@ impl<'a> Reader<'a> {
         if count == NO_LIST {
             return Ok(None);
         }
-        let most = self.rest.len() / smallest;
+        let most = limit.min(self.rest.len() / smallest);
         if count as usize > most {
             let kind = DecodeErrorKind::Count { count, most };
             return Err(self.error_at(field, start, kind));
@@ -209,12 +210,12 @@ pub enum DecodeErrorKind {
     /// A string without its final NUL.
     #[error("a string that ends in NUL expected")]
     NotTerminated,
-    /// A list that claims more items than the input could hold.
+    /// A list that claims more items than the input could hold, or than a message may have.
     #[error("a list of at most {most} items expected, {count} claimed")]
     Count {
         /// Items that the list claims.
         count: u32,
-        /// Items that the rest of the input could hold.
+        /// Items that it may have.
         most: usize,
     },
     /// The mark that there is no list.
@@ -291,15 +292,18 @@ mod tests {
 
     #[test]
     fn a_list_cannot_claim_more_than_the_input_holds() {
-        assert_eq!(reader(&[0xff, 0xff, 0xff, 0xfe]).count("l", 9), Ok(None));
+        assert_eq!(
+            reader(&[0xff, 0xff, 0xff, 0xfe]).count("l", 9, 99),
+            Ok(None)
+        );
         assert_eq!(
             reader(&[0, 0, 0, 2, 0, 0, 0])
-                .count("l", 2)
+                .count("l", 2, 99)
                 .unwrap_err()
                 .kind,
             DecodeErrorKind::Count { count: 2, most: 1 }
         );
-        assert!(reader(&[0xff; 12]).count("l", 1).is_err());
+        assert!(reader(&[0xff; 12]).count("l", 1, 99).is_err());
     }
 
     #[test]

@@ -97,8 +97,8 @@ pub struct Release {
 impl Release {
     /// Every release that this crate knows, oldest first.
     ///
-    /// To add the next one: a constant in [`ProtocolVersion`], a line here, and, if its messages
-    /// differ, a line in `layout.rs`. Then record it (CONTRIBUTING.md, "Adding a release").
+    /// To add the next one: a constant in [`ProtocolVersion`], a line here, the range in
+    /// [`ParseReleaseError`], and, if its messages differ, a line in `layout.rs`. Then record it (CONTRIBUTING.md, "Adding a release").
     pub const ALL: &'static [Self] = &[
         Self::new(ProtocolVersion::V20_11, "20.11"),
         Self::new(ProtocolVersion::V21_08, "21.08"),

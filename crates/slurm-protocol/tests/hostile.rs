@@ -132,6 +132,31 @@ fn a_list_that_claims_millions_of_files_allocates_none() {
 }
 
 #[test]
+fn a_list_of_very_many_files_is_refused() {
+    let entry = [1, 0, 0, 0, 0, 2, b'a', 0, 0, 0, 0, 0];
+    let body = |count: u32| {
+        let entries = entry.repeat(count as usize);
+        [&count.to_be_bytes()[..], &entries, &[0; 4]].concat()
+    };
+    let read = |count| {
+        let bytes = frame(
+            ProtocolVersion::V26_05,
+            MessageType::RESPONSE_CONFIG,
+            &body(count),
+        );
+        Reply::decode(&bytes)
+            .unwrap()
+            .message()
+            .map(|message| held(&message))
+    };
+    assert_eq!(read(4000), Ok(4000));
+    assert!(matches!(
+        read(5000).unwrap_err().kind,
+        DecodeErrorKind::Count { count: 5000, most } if most <= 4096
+    ));
+}
+
+#[test]
 fn a_reply_without_a_list_is_not_an_empty_one() {
     let body = [0xff, 0xff, 0xff, 0xfe, 0, 0, 0, 0];
     let bytes = frame(ProtocolVersion::V26_05, MessageType::RESPONSE_CONFIG, &body);

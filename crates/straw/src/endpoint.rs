@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::Ipv6Addr;
 
+use crate::credential::jwt::is_token;
+
 /// The port of a slurmctld where nothing else is said.
 pub const DEFAULT_PORT: u16 = 6817;
 
@@ -67,6 +69,12 @@ fn split(entry: &str) -> Result<(&str, Option<u16>), EndpointError> {
         entry: entry.escape_debug().to_string(),
         reason,
     };
+    if is_token(entry) {
+        return Err(EndpointError {
+            entry: "(hidden)".to_owned(),
+            reason: "it is a token, which belongs into SLURM_JWT or a file",
+        });
+    }
     if entry.contains('%') {
         return Err(error(
             "an address that is good on one interface only (%) cannot be used",

@@ -42,7 +42,7 @@ pub enum Error {
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
     /// The release behind the controllers is none that we know.
-    #[error("{release}: {error}")]
+    #[error("`{release}`: {error}")]
     Release {
         /// What was given.
         release: String,
@@ -70,7 +70,7 @@ pub enum Error {
     #[error(transparent)]
     Set(#[from] SetError),
     /// One file was asked for, and the controller has no such file.
-    #[error("the controller sent no file `{name}`; it sent {}", sent.join(", "))]
+    #[error("the controller sent no file `{}`; it sent {}", name.escape_debug(), sent.join(", "))]
     NotSent {
         /// The name that was asked for.
         name: String,
@@ -91,6 +91,7 @@ impl Error {
         match self {
             Self::Endpoint(_) | Self::Release { .. } | Self::TwoReleases { .. } => ExitCode::Usage,
             Self::NoController(_) => ExitCode::Unreachable,
+            Self::Credential(CredentialError::TokenAsFileName) => ExitCode::Usage,
             Self::Credential(_) => ExitCode::Credential,
             Self::Controllers(failures) => failures
                 .telling()
@@ -166,9 +167,16 @@ impl Error {
         }
     }
 
-    /// Whether it can pass by itself: names, network, time.
+    /// Whether it can pass by itself: names, network, time, and what a proxy says in the place of
+    /// a controller that is not there yet.
     pub(crate) fn may_pass(&self) -> bool {
-        self.exit_code() == ExitCode::Unreachable
+        let from_a_proxy = match self {
+            Self::Controllers(failures) => {
+                matches!(failures.telling(), Some(Reason::Silent | Reason::Http))
+            }
+            _ => false,
+        };
+        from_a_proxy || self.exit_code() == ExitCode::Unreachable
     }
 
     /// The error as `--json` shows it.

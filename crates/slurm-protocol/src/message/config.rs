@@ -69,6 +69,10 @@ pub struct ConfigFile {
     pub content: Vec<u8>,
 }
 
+/// The most files that a reply may list; real ones have some dozens. Without a limit the values
+/// would take many times the memory of the bytes that they come in.
+const MOST_FILES: usize = 4096;
+
 /// The names that go with the places of the fixed form, in their order.
 const FIXED_NAMES: [&str; 11] = [
     "slurm.conf",
@@ -113,7 +117,7 @@ impl ResponseConfig {
     fn decode_list(r: &mut Reader<'_>, has_execute: bool) -> Result<Vec<ConfigFile>, DecodeError> {
         let smallest = if has_execute { 10 } else { 9 };
         let start = r.offset();
-        let Some(count) = r.count("files", smallest)? else {
+        let Some(count) = r.count("files", smallest, MOST_FILES)? else {
             // So says a controller whose reply would have been too large.
             return Err(r.error_at("files", start, DecodeErrorKind::NoList));
         };

@@ -56,7 +56,9 @@ pub(super) fn run(
 
 /// Arguments and environment as one plan.
 fn plan(arguments: Fetch, environment: &Environment) -> Result<(Query, Target), Error> {
-    let (servers, behind) = split_release(arguments.servers)?;
+    let mut servers = arguments.servers;
+    servers.retain(|server| !server.trim().is_empty());
+    let (servers, behind) = split_release(servers)?;
     let servers = match &environment.controllers {
         Some(list) if servers.is_empty() => vec![list.clone()],
         _ => servers,
@@ -134,6 +136,17 @@ fn token(
     Err(CredentialError::None { looked }.into())
 }
 
+/// Names as a list that a line can hold.
+fn list(names: &[&str]) -> String {
+    const MOST: usize = 20;
+    match names.get(MOST..) {
+        Some(more) if !more.is_empty() => {
+            format!("{} and {} more", names[..MOST].join(", "), more.len())
+        }
+        _ => names.join(", "),
+    }
+}
+
 fn show(set: &ConfigSet, name: String) -> Result<(), Error> {
     let Some(file) = set.get(&name) else {
         let sent = set.names().map(ToString::to_string).collect();
@@ -168,7 +181,7 @@ fn report(
             "address": fetched.address.to_string(),
             "protocol_version": fetched.version.index(),
             "exchanges": fetched.exchanges,
-            "directory": directory,
+            "directory": directory.to_string_lossy(),
             "files": files,
         });
         return print(format!("{report:#}\n").as_bytes());
@@ -181,7 +194,7 @@ fn report(
         .filter_map(|change| {
             let of_it = written.files.iter().filter(|(_, of)| *of == change);
             let names: Vec<_> = of_it.map(|(name, _)| name.as_str()).collect();
-            (!names.is_empty()).then(|| format!("{} {}", change.name(), names.join(", ")))
+            (!names.is_empty()).then(|| format!("{} {}", change.name(), list(&names)))
         })
         .collect();
     // The files are there, whoever reads this or does not.

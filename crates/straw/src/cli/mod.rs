@@ -5,15 +5,20 @@ mod fetch;
 mod logger;
 mod releases;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
+use clap::builder::Resettable;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{CommandFactory as _, FromArgMatches as _};
+use clap::{Arg, CommandFactory as _, FromArgMatches as _};
 use rustix::process::DumpableBehavior;
 use secrecy::SecretString;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
 
 use args::{Cli, Command};
 
@@ -52,6 +57,7 @@ pub fn command() -> clap::Command {
 pub fn run(arguments: Vec<OsString>, environment: &Environment) -> ExitCode {
     // Secrets are in our memory; a core dump must not carry them to a disk.
     let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    end_on_signals();
     let cli = match parse(arguments) {
         Ok(cli) => cli,
         Err(error) => {
@@ -84,24 +90,53 @@ fn print(bytes: &[u8]) -> Result<(), Error> {
         .map_err(Error::Output)
 }
 
-fn parse(arguments: Vec<OsString>) -> Result<Cli, clap::Error> {
-    let matches = command().try_get_matches_from(with_subcommand(arguments))?;
-    if let Some((_, matches)) = matches.subcommand()
-        && ["stdout", "output"].iter().all(|&option| {
-            // Not clap's own rule, because that counts variables as well.
-            let known = matches.try_contains_id(option).is_ok();
-            known && matches.value_source(option) == Some(ValueSource::CommandLine)
-        })
-    {
-        let text = "--stdout writes no files, so it does not go with --output";
-        return Err(command().error(ErrorKind::ArgumentConflict, text));
+/// As the first process of a container, straw is ended only by signals that it handles.
+fn end_on_signals() {
+    if std::process::id() != 1 {
+        return;
     }
-    Cli::from_arg_matches(&matches)
+    let always = Arc::new(AtomicBool::new(true));
+    for signal in [SIGHUP, SIGINT, SIGTERM] {
+        let always = Arc::clone(&always);
+        if let Err(error) = flag::register_conditional_shutdown(signal, 128 + signal, always) {
+            log::warn!("signal {signal} cannot be handled: {error}");
+        }
+    }
+}
+
+fn parse(arguments: Vec<OsString>) -> Result<Cli, clap::Error> {
+    // A variable that is set to nothing, as templates leave it, is not set.
+    let unset = |argument: Arg| {
+        let empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+        match argument.get_env().is_some_and(empty) {
+            true => argument.env(Resettable::Reset),
+            false => argument,
+        }
+    };
+    let matches = command()
+        .mut_args(unset)
+        .mut_subcommands(|subcommand| subcommand.mut_args(unset))
+        .try_get_matches_from(with_subcommand(arguments)?)?;
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    if let Command::Fetch(fetch) = &mut cli.command
+        && let Some((_, matches)) = matches.subcommand()
+    {
+        let given = |option| matches.value_source(option) == Some(ValueSource::CommandLine);
+        if given("stdout") && given("output") {
+            // Not clap's own rule, because that counts variables as well.
+            let text = "--stdout writes no files, so it does not go with --output";
+            return Err(command().error(ErrorKind::ArgumentConflict, text));
+        }
+        if given("output") {
+            fetch.stdout = None;
+        }
+    }
+    Ok(cli)
 }
 
 /// Puts in the subcommand where it was left out. The tool that straw replaces had none:
 /// `straw SERVER… VERSION`, and `-l` listed the releases.
-fn with_subcommand(mut arguments: Vec<OsString>) -> Vec<OsString> {
+fn with_subcommand(mut arguments: Vec<OsString>) -> Result<Vec<OsString>, clap::Error> {
     // These can stand before a subcommand.
     let is_global = |argument: &OsString| {
         argument.to_str().is_some_and(|text| {
@@ -116,12 +151,15 @@ fn with_subcommand(mut arguments: Vec<OsString>) -> Vec<OsString> {
         .skip(1)
         .find(|argument| !is_global(argument))
     else {
-        return arguments;
+        return Ok(arguments);
     };
     let first = first.to_string_lossy();
     let at_root = ["-h", "--help", "-V", "--version", "help"];
     if at_root.contains(&&*first) || command().find_subcommand(&*first).is_some() {
-        return arguments;
+        return Ok(arguments);
+    }
+    if let Some(text) = not_a_controller(&first) {
+        return Err(command().error(ErrorKind::InvalidSubcommand, text));
     }
     let lists = |argument: &OsString| argument == "-l" || argument == "--list";
     if arguments.iter().any(lists) {
@@ -131,10 +169,30 @@ fn with_subcommand(mut arguments: Vec<OsString>) -> Vec<OsString> {
             true => "releases".into(),
             false => argument.clone(),
         });
-        return std::iter::once("straw".into()).chain(listing).collect();
+        return Ok(std::iter::once("straw".into()).chain(listing).collect());
     }
     arguments.insert(1, "fetch".into());
-    arguments
+    Ok(arguments)
+}
+
+/// Whether a first word was meant for a command rather than for a controller's name, and what to
+/// say then. A controller of such a name can be given to `straw fetch`.
+fn not_a_controller(word: &str) -> Option<String> {
+    /// Commands that are to come.
+    const RESERVED: [&str; 6] = ["doctor", "exec", "ping", "shim", "token", "watch"];
+    if RESERVED.contains(&word) {
+        return Some(format!("this straw has no command `{word}` yet"));
+    }
+    let lower = word.to_lowercase();
+    let command = command();
+    let meant = command
+        .get_subcommands()
+        .map(clap::Command::get_name)
+        .find(|name| strsim::osa_distance(name, &lower) <= 1)?;
+    Some(format!(
+        "there is no command `{}`; did you mean `{meant}`?",
+        word.escape_debug()
+    ))
 }
 
 #[cfg(test)]
@@ -144,6 +202,16 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn a_command_with_a_slip_in_it_is_no_controller() {
+        for word in ["fetc", "Fetch", "fecth", "release", "ping", "exec"] {
+            assert!(not_a_controller(word).is_some(), "{word}");
+        }
+        for word in ["ctl1", "head", "slurm", "fetch.example.org", "10.0.0.1"] {
+            assert_eq!(not_a_controller(word), None, "{word}");
+        }
     }
 
     #[test]
@@ -167,7 +235,7 @@ mod tests {
         for (given, expected) in cases {
             let given = given.split(' ').map(OsString::from).collect();
             let expected: Vec<_> = expected.split(' ').map(OsString::from).collect();
-            assert_eq!(with_subcommand(given), expected);
+            assert_eq!(with_subcommand(given).unwrap(), expected);
         }
     }
 }

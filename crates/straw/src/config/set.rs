@@ -2,6 +2,7 @@
 //! has authenticated (docs/protocol.md, section 8), so they are taken for hostile.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 
 use slurm_protocol::ResponseConfig;
@@ -53,11 +54,26 @@ impl ConfigSet {
         for file in reply.files.into_iter().filter(|file| file.exists) {
             let name = FileName::parse(&file.name)?;
             let (content, execute) = (file.content, file.execute);
-            // The same name can come twice, then with the same content.
-            files.insert(name, File { content, execute });
+            // The same name can come twice, included from two files, then with the same content.
+            match files.entry(name) {
+                Entry::Vacant(entry) => {
+                    entry.insert(File { content, execute });
+                }
+                Entry::Occupied(entry) if entry.get().content == content => {}
+                Entry::Occupied(entry) => {
+                    return Err(SetError::Name {
+                        name: entry.key().to_string(),
+                        reason: "it comes twice, with different contents".to_owned(),
+                    });
+                }
+            }
         }
         // Without it nothing works, and everything that is there would be removed.
-        if !files.keys().any(|name: &FileName| name.0 == "slurm.conf") {
+        let slurm_conf = FileName("slurm.conf".to_owned());
+        if files
+            .get(&slurm_conf)
+            .is_none_or(|file| file.content.is_empty())
+        {
             return Err(SetError::NoSlurmConf);
         }
         // In the order of the map a directory stands before what is in it, but not always just
@@ -83,6 +99,11 @@ impl ConfigSet {
         self.files.keys()
     }
 
+    /// Whether there is a file of this name.
+    pub(super) fn contains(&self, name: &FileName) -> bool {
+        self.files.contains_key(name)
+    }
+
     /// A file, by its name.
     pub fn get(&self, name: &str) -> Option<&File> {
         let (_, file) = self.files.iter().find(|(key, _)| key.0 == name)?;
@@ -103,9 +124,12 @@ impl FileName {
     /// Where it leads out of the target, or to what no Slurm file is: hidden files such as
     /// `.bashrc` too, since the target can be somebody's home directory.
     pub fn parse(name: &[u8]) -> Result<Self, SetError> {
-        let error = |reason: &str| SetError::Name {
-            name: name.escape_ascii().to_string(),
-            reason: reason.to_owned(),
+        let error = |reason: &str| {
+            let shown = &name[..name.len().min(LONGEST_COMPONENT)];
+            SetError::Name {
+                name: shown.escape_ascii().to_string(),
+                reason: reason.to_owned(),
+            }
         };
         let text = str::from_utf8(name).map_err(|_| error("it is not UTF-8"))?;
         if text.is_empty() {
@@ -114,8 +138,13 @@ impl FileName {
         if text.starts_with('/') {
             return Err(error("it is an absolute path"));
         }
-        if text.contains(char::is_control) {
-            return Err(error("it holds a control character"));
+        // Letters of any language, and what is printable in ASCII: nothing that a terminal obeys,
+        // nothing that cannot be seen.
+        if !text
+            .chars()
+            .all(|c| matches!(c, ' '..='~') || c.is_alphanumeric())
+        {
+            return Err(error("it holds a character that is not printable"));
         }
         let mut components = Vec::new();
         for component in text.split('/') {
@@ -124,6 +153,7 @@ impl FileName {
                 "." => {}
                 ".." => return Err(error("it leads out of the directory")),
                 _ if component.starts_with('.') => return Err(error("it is a hidden file")),
+                _ if component.starts_with('-') => return Err(error("it looks like an option")),
                 _ if component.len() > LONGEST_COMPONENT => return Err(error("it is too long")),
                 _ => components.push(component),
             }
@@ -152,6 +182,11 @@ impl FileName {
         (directories, last)
     }
 
+    /// Whether it is a file in, or below, a directory of the other's name.
+    pub(super) fn is_below(&self, other: &Self) -> bool {
+        self.parents().any(|parent| parent == *other)
+    }
+
     /// The names of the directories that it is in.
     fn parents(&self) -> impl Iterator<Item = Self> {
         self.0
@@ -178,8 +213,8 @@ pub enum SetError {
         /// What is wrong with it.
         reason: String,
     },
-    /// It holds no slurm.conf.
-    #[error("the controller sent no slurm.conf")]
+    /// It holds no slurm.conf, or an empty one.
+    #[error("the controller sent no slurm.conf, or an empty one")]
     NoSlurmConf,
 }
 
@@ -220,8 +255,11 @@ mod tests {
             (".bashrc", "it is a hidden file"),
             (".ssh/authorized_keys", "it is a hidden file"),
             ("a/.straw.json", "it is a hidden file"),
-            ("a\0b", "it holds a control character"),
-            ("a\x1b[2Jb", "it holds a control character"),
+            ("-rf", "it looks like an option"),
+            ("a\0b", "it holds a character that is not printable"),
+            ("a\x1b[2Jb", "it holds a character that is not printable"),
+            ("a\u{202e}b", "it holds a character that is not printable"),
+            ("a\u{200b}b", "it holds a character that is not printable"),
             ("a/b/c/d/e/f/g/h/i", "it goes through too many directories"),
         ];
         for (name, reason) in cases {

@@ -238,6 +238,7 @@ pub struct Failures {
     release: Option<Release>,
     files: FileSet,
     user: Option<String>,
+    waited: bool,
 }
 
 impl Failures {
@@ -247,6 +248,7 @@ impl Failures {
             release: query.release,
             files: query.files,
             user: token.claims().user.clone(),
+            waited: !query.wait.is_zero(),
         }
     }
 
@@ -266,161 +268,25 @@ impl Failures {
             .max_by_key(|reason| reason.weight())
     }
 
-    pub(crate) fn hint(&self) -> String {
-        let Some(reason) = self.telling() else {
-            return String::new();
-        };
-        match reason {
-            Reason::Name(ResolveError::InvalidName { .. }) => {
-                "a host name consists of letters, digits, dots and hyphens".into()
-            }
-            Reason::Name(_) => {
-                "is the controller's name spelt as in slurm.conf's SlurmctldHost, and can this \
-                 container resolve it (/etc/resolv.conf, /etc/hosts)? An address will do, too"
-                    .into()
-            }
-            Reason::Unreachable(_) => {
-                "does slurmctld run there, is this its SlurmctldPort (6817 unless slurm.conf says \
-                 otherwise), and can this container reach it? --wait 1m keeps trying"
-                    .into()
-            }
-            Reason::Transport(TransportError::Frame(FrameError::Tls)) => self.no_tls(),
-            Reason::Transport(error) => transport_hint(error),
-            Reason::Standby(_) => {
-                "name the primary controller as well, separated by a comma; if it is down, the \
-                 backup takes over after SlurmctldTimeout: --wait 3m keeps trying"
-                    .into()
-            }
-            Reason::Busy(_) => "--wait 1m keeps trying".into(),
-            Reason::Silent => self.silent_hint(),
-            Reason::Refused { silently, .. } => {
-                let jwt = "does its slurm.conf have AuthAltTypes=auth/jwt";
-                let key = "is the token signed by this cluster's key";
-                let (first, second) = if *silently { (jwt, key) } else { (key, jwt) };
-                format!(
-                    "{first}, and {second}? A token for this cluster comes from `scontrol token` \
-                     on one of its login nodes"
-                )
-            }
-            Reason::Http => match self.release {
-                Some(release) => format!(
-                    "a slurmctld since 25.11 answers so to a release it does not accept, here \
-                     {release}: leave --release out. If it is a web server, check host and port"
-                ),
-                None => format!(
-                    "either it is a web server, then check host and port; or it is a slurmctld \
-                     that accepts none of the releases this straw knows ({}): then get a newer \
-                     straw",
-                    known_releases()
-                ),
-            },
-            Reason::NoCommonVersion { controller } => self.version_hint(*controller),
-            Reason::NotSlurm(_) => "is this the port of slurmctld (SlurmctldPort)?".into(),
-            Reason::ConfiglessDisabled => {
-                "set SlurmctldParameters=enable_configless in the controller's slurm.conf and run \
-                 `scontrol reconfigure` (up to 23.02: restart slurmctld)"
-                    .into()
-            }
-            Reason::NotAllowed if self.files == FileSet::Slurmd => {
-                let whose = match &self.user {
-                    Some(user) => format!("the token is {}'s", user.escape_debug()),
-                    None => "the token is not theirs".into(),
-                };
-                format!(
-                    "only root and SlurmUser may have the slurmd set, and {whose}; for client \
-                     commands leave --files slurmd out"
-                )
-            }
-            Reason::NotAllowed => {
-                "what does slurmctld's log say? Any user who can authenticate may have the client \
-                 set"
-                .into()
-            }
-            Reason::TlsRequired { .. } => {
-                format!("this cluster has TLSType=tls/s2n, and {}", self.no_tls())
-            }
-            Reason::Code(_) => "slurmctld's log says more".into(),
-            Reason::Malformed(_) | Reason::Unexpected(_) => {
-                "is it a slurmctld? If so, this is a bug of straw's: please report it with the \
-                 release of the controller and what -vv prints"
-                    .into()
-            }
-            Reason::Request(_) => "is the token a whole one?".into(),
-        }
+    /// The release that was given.
+    pub(super) fn release(&self) -> Option<Release> {
+        self.release
     }
 
-    fn no_tls(&self) -> String {
-        let sent = if self.failures.iter().any(|failure| failure.credential_sent) {
-            "the token went out in the clear, so take it for seen"
-        } else {
-            "the token was not sent"
-        };
-        format!("this straw speaks no TLS yet; {sent}")
+    /// The set that was asked for.
+    pub(super) fn files(&self) -> FileSet {
+        self.files
     }
 
-    fn silent_hint(&self) -> String {
-        let doubt = match self.release {
-            Some(release) => {
-                format!("its release is not {release} (leave --release out, then straw finds it)")
-            }
-            None => format!(
-                "its release is none that this straw knows ({})",
-                known_releases()
-            ),
-        };
-        format!(
-            "either {doubt}, or, up to Slurm 24.05, it refused the token: then the token is not \
-             signed by this cluster's key, or slurm.conf lacks AuthAltTypes=auth/jwt. slurmctld's \
-             log tells them apart: it complains of a protocol version, or of authentication"
-        )
+    /// Whose the token is.
+    pub(super) fn user(&self) -> Option<&str> {
+        self.user.as_deref()
     }
 
-    fn version_hint(&self, controller: ProtocolVersion) -> String {
-        let accepted = controller.accepted_by_controller();
-        let would_do: Vec<_> = Release::ALL
-            .iter()
-            .filter(|release| accepted.contains(&release.version()))
-            .map(|release| release.name())
-            .collect();
-        match (self.release, would_do.is_empty()) {
-            (Some(release), false) => format!(
-                "not {release}: leave --release out, or give one of {}",
-                would_do.join(", ")
-            ),
-            _ => format!(
-                "this straw speaks Slurm {}: get a newer straw",
-                known_releases()
-            ),
-        }
+    /// Whether `--wait` was given.
+    pub(super) fn waited(&self) -> bool {
+        self.waited
     }
-}
-
-fn transport_hint(error: &TransportError) -> String {
-    match error {
-        TransportError::Frame(FrameError::TooLarge { .. }) => {
-            "a configuration is rarely larger than some MiB; if this one is, raise --max-size"
-                .into()
-        }
-        TransportError::Frame(_) => "is this the port of slurmctld (SlurmctldPort)?".into(),
-        TransportError::Silence => {
-            "is it a slurmctld? If it is busy or just starting, give it time with --timeout or \
-             --wait; one of 25.05 that wants TLS is silent, too"
-                .into()
-        }
-        TransportError::Broken { .. } | TransportError::Connect(_) => {
-            "--wait 1m keeps trying; if it happens again, does something between here and the \
-             controller cut connections?"
-                .into()
-        }
-    }
-}
-
-fn known_releases() -> String {
-    format!(
-        "{} to {}",
-        Release::ALL[0],
-        Release::ALL[Release::ALL.len() - 1]
-    )
 }
 
 impl fmt::Display for Failures {

@@ -9,6 +9,7 @@
 //! ```
 
 mod failure;
+mod hint;
 #[cfg(test)]
 mod tests;
 
@@ -146,8 +147,8 @@ pub fn fetch(query: &Query, network: &dyn Network) -> Result<Fetched, Error> {
 /// Asks the controllers in turn.
 fn round(query: &Query, network: &dyn Network) -> Result<Fetched, Error> {
     let deadline = network.now() + query.timeout.min(LONGEST);
-    let token = query.token.load(network.time_of_day())?;
-    log::debug!("token from {}: {:?}", query.token.place(), token.claims());
+    let token = query.token.load(network.time_of_day(), query.timeout)?;
+    log::debug!("{}: {}", query.token.place(), token.claims());
     let found;
     let controllers = if query.controllers.is_empty() {
         found = discover(network, deadline)?;
@@ -344,9 +345,15 @@ impl Conversation<'_> {
             Attempt::Request(_) => "asked for the configuration",
         };
         log::debug!(
-            "{} ({}): {what} at protocol version {version}: {answer:?}",
+            "{} ({}): {what} at protocol version {version}: {}",
             self.turn.controller,
-            self.address
+            self.address,
+            match answer {
+                Answer::Closed => "closed".to_owned(),
+                Answer::Http => "HTTP".to_owned(),
+                Answer::ReturnCode { version, code } => format!("at {version}: {code}"),
+                Answer::Message { version } => format!("a reply at {version}"),
+            }
         );
         Ok((answer, message))
     }

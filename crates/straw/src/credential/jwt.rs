@@ -4,12 +4,14 @@
 //! (docs/protocol.md, section 9). So what can be seen in the token is checked here.
 
 use std::fmt;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
@@ -19,7 +21,7 @@ use crate::text::{span, system_text};
 
 /// A longer text than this, in bytes, is no token. Slurm's have about 150, an identity
 /// provider's some thousands.
-const LONGEST: u64 = 64 * 1024;
+const LONGEST: usize = 64 * 1024;
 
 /// Where a token is to be had. It is read afresh each time, because tokens are replaced.
 #[derive(Clone)]
@@ -36,14 +38,19 @@ impl TokenSource {
     /// # Errors
     ///
     /// Where the file cannot be read, the text is no JWT, or the token is not, or no longer, of
-    /// use at the time `now`.
-    pub fn load(&self, now: SystemTime) -> Result<Token, CredentialError> {
+    /// use at the time `now`. A pipe is read for `patience` at the most.
+    pub fn load(&self, now: SystemTime, patience: Duration) -> Result<Token, CredentialError> {
         let place = self.place();
         let text = match self {
-            Self::File(path) => read(path).map_err(|error| CredentialError::Unreadable {
-                path: path.clone(),
-                error,
-            })?,
+            Self::File(path) if path.to_str().is_some_and(is_token) => {
+                return Err(CredentialError::TokenAsFileName);
+            }
+            Self::File(path) => {
+                read(path, patience).map_err(|error| CredentialError::Unreadable {
+                    path: path.clone(),
+                    error,
+                })?
+            }
             Self::Variable(value) => value.clone(),
         };
         let text = text.expose_secret().trim();
@@ -76,17 +83,43 @@ impl fmt::Debug for TokenSource {
     }
 }
 
-fn read(path: &Path) -> Result<SecretString, String> {
+/// Whether a text is a token, and was put where something else belongs. Then it must not be shown.
+pub(crate) fn is_token(text: &str) -> bool {
+    let text = text.trim();
+    Claims::read(text.strip_prefix("SLURM_JWT=").unwrap_or(text)).is_some()
+}
+
+/// Reads a file, or a pipe such as a shell's `<(scontrol token)`, which may never end.
+fn read(path: &Path, patience: Duration) -> Result<SecretString, String> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = open(path, flags, Mode::empty()).map_err(|errno| system_text(&errno.into()))?;
+    let give_up = Instant::now() + patience;
     // Of this size from the start, so that growing leaves no copy behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST as usize + 1));
-    std::fs::File::open(path)
-        .and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes))
-        .map_err(|error| system_text(&error))?;
-    if bytes.len() as u64 > LONGEST {
-        return Err(format!("it is longer than {LONGEST} bytes"));
+    let mut bytes = Zeroizing::new(vec![0; LONGEST + 1]);
+    let mut length = 0;
+    while length < bytes.len() {
+        match rustix::io::read(&file, &mut bytes[length..]) {
+            Ok(0) => {
+                // What is not text is no token either, and is said to be none later on.
+                return Ok(String::from_utf8_lossy(&bytes[..length])
+                    .into_owned()
+                    .into());
+            }
+            Ok(count) => length += count,
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                let left = give_up.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Err(format!("it did not end within {}", span(patience)));
+                }
+                let left = left.try_into().unwrap_or_default();
+                // Whatever comes of it, the next read tells.
+                let _ = poll(&mut [PollFd::new(&file, PollFlags::IN)], Some(&left));
+            }
+            Err(errno) => return Err(system_text(&errno.into())),
+        }
     }
-    // What is not text is no token either, and is said to be none later on.
-    Ok(String::from_utf8_lossy(&bytes).into_owned().into())
+    Err(format!("it is longer than {LONGEST} bytes"))
 }
 
 /// A token that has not expired.
@@ -125,6 +158,27 @@ pub struct Claims {
     pub expires: Option<u64>,
     /// How it is signed: `HS256`, `RS256`.
     pub algorithm: Option<String>,
+}
+
+impl fmt::Display for Claims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let known = |text: &Option<String>| {
+            let text = text.as_deref().unwrap_or("nobody knows");
+            text.escape_debug().to_string()
+        };
+        write!(f, "a token of {}", known(&self.user))?;
+        write!(f, ", signed with {}", known(&self.algorithm))?;
+        if let Some(expires) = self.expires {
+            let time = UNIX_EPOCH.checked_add(Duration::from_secs(expires));
+            // Beyond the year 9999 a time cannot be written.
+            let time = time.filter(|_| expires < 253_402_300_800);
+            if let Some(time) = time {
+                let time = humantime::format_rfc3339_seconds(time);
+                write!(f, ", good until {time}")?;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Claims {
@@ -197,6 +251,9 @@ pub enum CredentialError {
         /// Why.
         error: String,
     },
+    /// The token stands where the name of its file belongs.
+    #[error("what is given as the name of the token file is a token itself")]
+    TokenAsFileName,
     /// Nothing stands there.
     #[error("{place} is empty")]
     Empty {
@@ -238,6 +295,7 @@ impl CredentialError {
         match self {
             Self::None { .. } => "no-credential",
             Self::Unreadable { .. } => "token-unreadable",
+            Self::TokenAsFileName => "token-as-file-name",
             Self::Empty { .. } => "token-empty",
             Self::NotAToken { .. } => "not-a-token",
             Self::Unsigned { .. } => "token-unsigned",
@@ -254,6 +312,10 @@ impl CredentialError {
             }
             Self::Unreadable { .. } => {
                 "is the file mounted into this container, and may this user read it?"
+            }
+            Self::TokenAsFileName => {
+                "a token goes into SLURM_JWT, or into a file that --token-file or SLURM_JWT_FILE \
+                 names. Others can read a command line: if it stood there, take it for seen"
             }
             Self::Empty { .. } | Self::NotAToken { .. } => {
                 "a token is one line, as `scontrol token` prints it, with or without SLURM_JWT="
@@ -287,10 +349,11 @@ mod tests {
 
     fn load(text: &str) -> Result<Token, String> {
         TokenSource::Variable(text.into())
-            .load(UNIX_EPOCH + Duration::from_secs(1_000_000))
+            .load(UNIX_EPOCH + Duration::from_secs(1_000_000), SOON)
             .map_err(|error| error.to_string())
     }
 
+    const SOON: Duration = Duration::from_millis(200);
     const HS256: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
 
     #[test]
@@ -371,25 +434,49 @@ mod tests {
         let source = TokenSource::File(path.clone());
         let now = UNIX_EPOCH;
         assert!(matches!(
-            source.load(now),
+            source.load(now, SOON),
             Err(CredentialError::Unreadable { .. })
         ));
         std::fs::write(&path, token(HS256, r#"{"exp":1,"sun":"alice"}"#)).unwrap();
         assert_eq!(
-            source.load(now).unwrap().claims().user.as_deref(),
+            source.load(now, SOON).unwrap().claims().user.as_deref(),
             Some("alice")
         );
         std::fs::write(&path, token(HS256, r#"{"exp":1,"sun":"bob"}"#)).unwrap();
         assert_eq!(
-            source.load(now).unwrap().claims().user.as_deref(),
+            source.load(now, SOON).unwrap().claims().user.as_deref(),
             Some("bob")
         );
-        std::fs::write(&path, vec![b'a'; LONGEST as usize + 1]).unwrap();
+        std::fs::write(&path, vec![b'a'; LONGEST + 1]).unwrap();
         assert!(matches!(
-            source.load(now),
+            source.load(now, SOON),
             Err(CredentialError::Unreadable { .. })
         ));
-        let endless = TokenSource::File("/dev/zero".into()).load(now);
+        let endless = TokenSource::File("/dev/zero".into()).load(now, SOON);
         assert!(matches!(endless, Err(CredentialError::Unreadable { .. })));
+    }
+
+    #[test]
+    fn a_pipe_is_read_to_its_end_but_not_for_ever() {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader));
+        let source = TokenSource::File(path.into());
+        let text = token(HS256, r#"{"exp":1,"sun":"alice"}"#);
+        std::io::Write::write_all(&mut writer, text.as_bytes()).unwrap();
+        let error = source.load(UNIX_EPOCH, SOON).unwrap_err().to_string();
+        assert!(error.ends_with("it did not end within 0s"), "{error}");
+        std::io::Write::write_all(&mut writer, text.as_bytes()).unwrap();
+        drop(writer);
+        assert!(source.load(UNIX_EPOCH, SOON).is_ok());
+    }
+
+    #[test]
+    fn a_token_in_the_place_of_a_name_is_not_shown() {
+        let text = token(HS256, r#"{"exp":1,"sun":"alice"}"#);
+        let error = TokenSource::File(text.clone().into()).load(UNIX_EPOCH, SOON);
+        assert!(!error.unwrap_err().to_string().contains(&text));
+        assert!(is_token(&format!("SLURM_JWT={text}")));
+        assert!(!is_token("ctl1.example.org"));
+        assert!(!is_token("/run/secrets/a.b.c"));
     }
 }

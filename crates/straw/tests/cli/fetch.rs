@@ -1,7 +1,9 @@
 //! What `straw fetch` does where all is well.
 
 use std::fs;
+use std::io::BufRead as _;
 use std::net::TcpListener;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
@@ -37,6 +39,12 @@ fn files_land_in_the_directory_whatever_the_umask() {
             .output()
             .unwrap();
         assert!(output.status.success());
+        if umask != "777" {
+            for made in [&target, &directory.path().join("etc")] {
+                let mode = fs::metadata(made).unwrap().permissions().mode();
+                assert_eq!(mode & 0o7777, 0o755, "{made:?} at umask {umask}");
+            }
+        }
         for (name, mode) in [
             ("slurm.conf", 0o644),
             ("plugstack.conf", 0o644),
@@ -174,6 +182,30 @@ fn what_is_said_to_nobody_changes_nothing() {
 }
 
 #[test]
+fn an_option_wins_over_the_variable_of_another() {
+    let fake = Fake::controller(V26_05, FILES);
+    let server = fake.address.to_string();
+    let mut straw = Straw::with_token(&["fetch", &server, "-o", "dir"])
+        .env("STRAW_STDOUT", "slurm.conf")
+        .env("STRAW_TIMEOUT", "")
+        .env("STRAW_RELEASE", "")
+        .env("STRAW_VERBOSE", "");
+    straw.done();
+    assert!(straw.path().join("dir/slurm.conf").exists());
+}
+
+#[test]
+fn a_directory_whose_name_is_no_text_is_told_in_json_all_the_same() {
+    let fake = Fake::controller(V26_05, FILES);
+    let mut straw = Straw::with_token(&["fetch", &fake.address.to_string(), "--json", "-o"]);
+    straw.command.arg(std::ffi::OsStr::from_bytes(b"d\xff"));
+    let output = straw.run();
+    assert_eq!(output.status.code(), Some(0));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["directory"], "d\u{fffd}");
+}
+
+#[test]
 fn variables_give_way_to_arguments() {
     let fake = Fake::controller(V26_05, FILES);
     let server = fake.address.to_string();
@@ -261,6 +293,58 @@ fn a_peer_that_drips_is_left_when_time_is_up() {
     );
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("of 16843009 bytes: timed out"), "{said}");
+}
+
+#[test]
+fn waiting_bridges_a_proxy_that_has_no_controller_yet() {
+    for before in [
+        Act::Close,
+        Act::Send(b"HTTP/1.1 503 Unavailable\r\n\r\n".to_vec()),
+    ] {
+        let count = std::sync::atomic::AtomicU32::new(0);
+        let fake = Fake::start(move |seen| {
+            // A round takes two exchanges with HTTP, and six with silence.
+            if count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < 6 {
+                return before.clone();
+            }
+            match seen.has_credential {
+                true => Act::Send(config(seen.version, FILES)),
+                false => Act::Send(return_code(seen.version, 1007)),
+            }
+        });
+        let server = fake.address.to_string();
+        let said = Straw::with_token(&["fetch", &server, "--wait", "1m"]).done();
+        assert!(said.contains("trying again"), "{said}");
+    }
+}
+
+#[test]
+fn the_first_process_of_a_container_ends_when_it_is_told_to() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can make a PID namespace");
+        return;
+    }
+    let straw = Straw::with_token(&["fetch", "127.0.0.1:1", "--wait", "5m"]);
+    let mut unshare = Command::new("unshare");
+    unshare
+        .args(["--pid", "--fork"])
+        .arg(program())
+        .args(straw.command.get_args())
+        .env("SLURM_JWT", token(600))
+        .current_dir(straw.path())
+        .stderr(std::process::Stdio::piped());
+    let mut child = unshare.spawn().unwrap();
+    // Its warning shows that it waits.
+    let mut said = std::io::BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    assert!(line.contains("trying again"), "{line}");
+    let children = format!("/proc/{0}/task/{0}/children", child.id());
+    let pid = fs::read_to_string(children).unwrap();
+    let pid = pid.trim().parse().unwrap();
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(128 + 15));
 }
 
 #[test]

@@ -82,6 +82,8 @@ fn help_and_usage() {
         ("usage-bad-size", "fetch ctl1 --max-size 2G"),
         ("usage-bad-set", "fetch ctl1 --files all"),
         ("usage-no-time", "fetch ctl1 --timeout 0"),
+        ("usage-slip", "fetc ctl1"),
+        ("usage-to-come", "ping ctl1"),
         (
             "usage-stdout-and-output",
             "fetch ctl1 --stdout slurm.conf -o dir",
@@ -146,6 +148,12 @@ fn errors() {
     ] {
         meet(golden(name, straw, &[]));
     }
+
+    // A token where something else belongs is not shown.
+    let misplaced = Straw::new(fetch).env("SLURM_JWT_FILE", token(60));
+    meet(golden("token-as-file-name", misplaced, &[]));
+    let misplaced = Straw::with_token(&["fetch"]).env("SLURM_CONF_SERVER", token(60));
+    meet(golden("token-as-controller", misplaced, &[]));
 
     // What a controller, or something else at its port, can answer.
     let silent = || Fake::start(|_| Act::Close);
@@ -219,29 +227,39 @@ fn errors() {
             raw(b"\x15\x03\x03\x00\x02\x02\x46"),
         ),
         (
+            "slurm-conf-empty",
+            "",
+            sends(|version| config(version, &[("slurm.conf", "")])),
+        ),
+        (
+            "name-differs",
+            "",
+            sends(|version| config(version, &[("slurm.conf", "a"), ("slurm.conf", "b")])),
+        ),
+        (
             "name-outside",
             "",
-            sends(|version| config(version, &[("slurm.conf", ""), ("../x", "")])),
+            sends(|version| config(version, &[("slurm.conf", "a"), ("../x", "")])),
         ),
         (
             "name-hidden",
             "",
-            sends(|version| config(version, &[("slurm.conf", ""), (".bashrc", "")])),
+            sends(|version| config(version, &[("slurm.conf", "a"), (".bashrc", "")])),
         ),
         (
             "name-terminal",
             "",
-            sends(|version| config(version, &[("slurm.conf", ""), ("\x1b[2Jx", "")])),
+            sends(|version| config(version, &[("slurm.conf", "a"), ("\x1b[2Jx", "")])),
         ),
         (
             "name-twice",
             "",
-            sends(|version| config(version, &[("slurm.conf", ""), ("a", ""), ("a/b", "")])),
+            sends(|version| config(version, &[("slurm.conf", "a"), ("a", ""), ("a/b", "")])),
         ),
         (
             "not-sent",
             "--stdout gres.conf",
-            sends(|version| config(version, &[("slurm.conf", ""), ("plugstack.conf", "")])),
+            sends(|version| config(version, &[("slurm.conf", "a"), ("plugstack.conf", "")])),
         ),
     ] {
         let server = fake.address.to_string();

@@ -20,7 +20,7 @@ pub enum WriteError {
         errno: Errno,
     },
     /// Another straw writes to it, for too long.
-    #[error("another straw has been writing to {} for {}", path.display(), span(*patience))]
+    #[error("the directory {} has been locked for {}", path.display(), span(*patience))]
     Locked {
         /// The directory.
         path: PathBuf,
@@ -55,7 +55,8 @@ impl WriteError {
         let errno = match self {
             Self::Directory { errno, .. } | Self::File { errno, .. } => *errno,
             Self::Locked { .. } => {
-                return "is one of them stopped? Give each a directory of its own with -o".into();
+                return "another straw writes to it, or something else holds its lock: give each a directory of \
+                        its own with -o".into();
             }
         };
         let text = match errno {

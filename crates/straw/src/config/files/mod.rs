@@ -17,6 +17,7 @@ use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{
@@ -83,9 +84,24 @@ pub fn write(
     target.sweep();
     let mut manifest = target.manifest();
     let earlier: BTreeSet<FileName> = manifest.names().collect();
+    let gone: Vec<_> = earlier
+        .iter()
+        .filter(|name| !set.contains(name))
+        .cloned()
+        .collect();
+    let mut files = Vec::new();
+    // A file of ours that stands where a directory is to be, or the other way round, goes first.
+    let in_the_way = |name: &FileName| {
+        set.names()
+            .any(|new| new.is_below(name) || name.is_below(new))
+    };
+    for name in gone.iter().filter(|name| in_the_way(name)) {
+        if target.remove(name)? {
+            files.push((name.clone(), Change::Removed));
+        }
+    }
 
     let mut changed = Vec::new();
-    let mut files = Vec::new();
     for (name, file) in set.files() {
         target.check(name)?;
         if target.has(name, file) {
@@ -97,16 +113,17 @@ pub fn write(
     // Who reads slurm.conf finds what it refers to.
     changed.sort_by_key(|(name, _)| name.as_str() == "slurm.conf");
 
-    let ours: BTreeSet<FileName> = set.names().cloned().collect();
-    let gone: Vec<_> = earlier.difference(&ours).cloned().collect();
-    let all = |names: BTreeSet<FileName>| names.iter().map(ToString::to_string).collect();
+    // Ours is what we write, now or before. What somebody else put there just so stays theirs.
+    let mut ours = earlier;
+    ours.extend(changed.iter().map(|(name, _)| (*name).clone()));
+    let all = |names: &BTreeSet<FileName>| names.iter().map(ToString::to_string).collect();
     manifest
         .controllers
         .insert(controller.to_owned(), version.index());
 
     let staged = target.stage(&changed)?;
-    // Both old and new are ours until the old are gone: whenever this ends, nothing is forgotten.
-    manifest.files = all(earlier.union(&ours).cloned().collect());
+    // Old and new are ours until the old are gone: whenever this ends, nothing is forgotten.
+    manifest.files = all(&ours);
     target.put_manifest(&manifest)?;
     staged.commit()?;
     files.extend(
@@ -116,10 +133,11 @@ pub fn write(
     );
     for name in gone {
         if target.remove(&name)? {
-            files.push((name, Change::Removed));
+            files.push((name.clone(), Change::Removed));
         }
+        ours.remove(&name);
     }
-    manifest.files = all(ours);
+    manifest.files = all(&ours);
     target.put_manifest(&manifest)?;
     Ok(Written { files })
 }
@@ -130,9 +148,7 @@ pub fn known_versions(directory: &Path) -> BTreeMap<String, ProtocolVersion> {
         return BTreeMap::new();
     };
     let path = directory.to_owned();
-    let manifest = Target { path, descriptor }
-        .read(manifest::NAME)
-        .and_then(|bytes| Manifest::parse(&bytes).ok());
+    let manifest = Target { path, descriptor }.read_manifest();
     manifest.unwrap_or_default().versions()
 }
 
@@ -145,7 +161,10 @@ struct Target {
 impl Target {
     fn open(path: &Path) -> Result<Self, WriteError> {
         let descriptor = match open_directory(path) {
-            Err(Errno::NOENT) => create_directory(path).and_then(|()| open_directory(path)),
+            Err(Errno::NOENT) => match create_directory(path) {
+                Ok(()) | Err(Errno::EXIST) => open_directory(path),
+                Err(errno) => Err(errno),
+            },
             other => other,
         }
         .map_err(|errno| WriteError::directory(path, errno))?;
@@ -193,46 +212,58 @@ impl Target {
     }
 
     fn manifest(&self) -> Manifest {
-        let Some(bytes) = self.read(manifest::NAME) else {
-            return Manifest::default();
-        };
-        // Damaged, it counts as empty: nothing is removed on its word.
-        Manifest::parse(&bytes).unwrap_or_else(|error| {
+        // Without good notes nothing is removed on their word.
+        self.read_manifest().unwrap_or_else(|why| {
             let path = self.path.join(manifest::NAME);
-            log::warn!(
-                "{} is damaged ({error}); it is written anew",
-                path.display()
-            );
+            log::warn!("{} {why}; it is written anew", path.display());
             Manifest::default()
         })
     }
 
+    fn read_manifest(&self) -> Result<Manifest, String> {
+        let Some(file) = open_regular(self.descriptor.as_fd(), manifest::NAME) else {
+            return Ok(Manifest::default());
+        };
+        // Where others may write to the directory, they can put notes there that name files of
+        // ours, to have them removed.
+        let theirs = fstat(&file).is_ok_and(|stat| {
+            let user = rustix::process::geteuid().as_raw();
+            ![0, user].contains(&stat.st_uid) || stat.st_mode & 0o022 != 0
+        });
+        if theirs {
+            return Err("can be written by others".to_owned());
+        }
+        let mut bytes = Vec::new();
+        file.take(manifest::LONGEST)
+            .read_to_end(&mut bytes)
+            .map_err(|error| format!("cannot be read ({error})"))?;
+        Manifest::parse(&bytes).map_err(|error| format!("is damaged ({error})"))
+    }
+
     fn put_manifest(&self, manifest: &Manifest) -> Result<(), WriteError> {
-        let error = |errno| self.error(manifest::NAME, errno);
-        let bytes = manifest.to_bytes();
-        if self.read(manifest::NAME).as_ref() == Some(&bytes) {
+        if self.read_manifest().as_ref() == Ok(manifest) {
             return Ok(());
         }
         let temporary = format!("{TEMPORARY}{}", manifest::NAME);
-        create(self.descriptor.as_fd(), &temporary, &bytes, 0o644).map_err(error)?;
-        renameat(
-            &self.descriptor,
+        create(
+            self.descriptor.as_fd(),
             &temporary,
-            &self.descriptor,
-            manifest::NAME,
+            &manifest.to_bytes(),
+            0o644,
         )
-        .map_err(error)?;
-        fsync(&self.descriptor).map_err(error)
-    }
-
-    /// The content of a regular file in the directory itself, if it is no longer than notes are.
-    fn read(&self, name: &str) -> Option<Vec<u8>> {
-        let mut bytes = Vec::new();
-        open_regular(self.descriptor.as_fd(), name)?
-            .take(manifest::LONGEST)
-            .read_to_end(&mut bytes)
-            .ok()?;
-        Some(bytes)
+        .and_then(|()| {
+            renameat(
+                &self.descriptor,
+                &temporary,
+                &self.descriptor,
+                manifest::NAME,
+            )
+        })
+        .and_then(|()| fsync(&self.descriptor))
+        .map_err(|errno| {
+            let _ = unlinkat(&self.descriptor, &temporary, AtFlags::empty());
+            self.error(manifest::NAME, errno)
+        })
     }
 
     /// Whether what stands at a name can be replaced. Found out before anything is written.
@@ -292,10 +323,20 @@ impl Target {
             target: self,
             files: Vec::new(),
         };
+        // One descriptor for all files of a directory: there may be more files than descriptors.
+        let mut parents: BTreeMap<Vec<&str>, Rc<OwnedFd>> = BTreeMap::new();
         for (name, file) in files {
             let error = |errno| self.error(name.as_str(), errno);
-            let parent = self.parent(name, true).map_err(error)?;
-            let (_, last) = name.split();
+            let (directories, last) = name.split();
+            let directories: Vec<_> = directories.collect();
+            let parent = match parents.get(&directories) {
+                Some(parent) => Rc::clone(parent),
+                None => {
+                    let parent = Rc::new(self.parent(name, true).map_err(error)?);
+                    parents.insert(directories, Rc::clone(&parent));
+                    parent
+                }
+            };
             let temporary = format!("{TEMPORARY}{last}");
             // Noted first, so that what is half written goes as well.
             staged.files.push((name, parent, temporary));
@@ -348,7 +389,7 @@ impl Target {
 /// Files that stand beside their targets, ready to be renamed. Dropped before that, they go.
 struct Staged<'a> {
     target: &'a Target,
-    files: Vec<(&'a FileName, OwnedFd, String)>,
+    files: Vec<(&'a FileName, Rc<OwnedFd>, String)>,
 }
 
 impl Staged<'_> {
@@ -385,8 +426,26 @@ fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
     openat(rustix::fs::CWD, path, flags, Mode::empty())
 }
 
+/// Makes a directory and those above it, all of them open to readers, whatever the umask.
 fn create_directory(path: &Path) -> Result<(), Errno> {
-    fs::create_dir_all(path).map_err(raw)
+    let mode = Mode::from_raw_mode(0o755);
+    match mkdirat(rustix::fs::CWD, path, mode) {
+        Err(Errno::NOENT) => {
+            let parent = path
+                .parent()
+                .filter(|parent| !parent.as_os_str().is_empty());
+            match create_directory(parent.ok_or(Errno::NOENT)?) {
+                // Another process was faster; or it is there, and nothing can be made in it.
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(errno) => return Err(errno),
+            }
+            mkdirat(rustix::fs::CWD, path, mode)?;
+        }
+        other => other?,
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let made = openat(rustix::fs::CWD, path, flags, Mode::empty())?;
+    rustix::fs::fchmod(&made, mode)
 }
 
 /// Opens a directory below another, one component after the other, none of them a symlink.

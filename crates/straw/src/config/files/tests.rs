@@ -170,12 +170,60 @@ fn notes_that_lie_remove_nothing_elsewhere() {
     assert!(dir.path().join("outside").exists());
     assert!(dir.path().join("elsewhere/file").exists());
 
+    // Notes that somebody else wrote, or could have written, do not count at all.
+    let ours = target.join(manifest::NAME);
+    for (owner, mode) in [(0, 0o666), (4711, 0o644)] {
+        fs::write(target.join("ours.conf"), "x").unwrap();
+        fs::remove_file(&ours).unwrap();
+        fs::write(&ours, r#"{"files": ["ours.conf"]}"#).unwrap();
+        fs::set_permissions(&ours, fs::Permissions::from_mode(mode)).unwrap();
+        if owner > 0 && std::os::unix::fs::chown(&ours, Some(owner), None).is_err() {
+            continue; // only root can try that
+        }
+        put(&target, &[("slurm.conf", "A")]).unwrap();
+        assert!(target.join("ours.conf").exists());
+    }
+
     fs::write(target.join(manifest::NAME), "no JSON").unwrap();
     assert!(known_versions(&target).is_empty());
     assert_eq!(
         put(&target, &[("slurm.conf", "A")]).unwrap(),
         ["unchanged slurm.conf"]
     );
+}
+
+#[test]
+fn what_somebody_else_put_there_just_so_stays_theirs() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("x.conf"), "X").unwrap();
+    fs::set_permissions(dir.path().join("x.conf"), fs::Permissions::from_mode(0o644)).unwrap();
+    let changes = put(dir.path(), &[("slurm.conf", "A"), ("x.conf", "X")]).unwrap();
+    assert_eq!(changes, ["unchanged x.conf", "written slurm.conf"]);
+    assert_eq!(
+        put(dir.path(), &[("slurm.conf", "A")]).unwrap(),
+        ["unchanged slurm.conf"]
+    );
+    assert_eq!(tree(dir.path()), ["slurm.conf", "x.conf"]);
+}
+
+#[test]
+fn a_file_of_ours_gives_way_to_a_directory_and_back() {
+    let dir = tempfile::tempdir().unwrap();
+    put(dir.path(), &[("slurm.conf", "A"), ("inc", "1")]).unwrap();
+    put(dir.path(), &[("slurm.conf", "A"), ("inc/a", "2")]).unwrap();
+    assert_eq!(tree(dir.path()), ["inc/a", "slurm.conf"]);
+    put(dir.path(), &[("slurm.conf", "A"), ("inc", "3")]).unwrap();
+    assert_eq!(tree(dir.path()), ["inc", "slurm.conf"]);
+}
+
+#[test]
+fn more_files_than_descriptors() {
+    let dir = tempfile::tempdir().unwrap();
+    let names: Vec<_> = (0..2000).map(|at| format!("file{at}")).collect();
+    let mut files = vec![("slurm.conf", "A")];
+    files.extend(names.iter().map(|name| (name.as_str(), "x")));
+    put(dir.path(), &files).unwrap();
+    assert_eq!(tree(dir.path()).len(), 2001);
 }
 
 #[test]

@@ -1,0 +1,177 @@
+//! What to do about a controller that gave nothing.
+
+use slurm_protocol::{FrameError, ProtocolVersion, Release};
+
+use super::FileSet;
+use super::failure::{Failures, Reason};
+use crate::dns::ResolveError;
+use crate::transport::TransportError;
+
+impl Failures {
+    /// What to do about the failure that says most.
+    pub(crate) fn hint(&self) -> String {
+        let Some(reason) = self.telling() else {
+            return String::new();
+        };
+        match reason {
+            Reason::Name(ResolveError::InvalidName { .. }) => {
+                "a host name consists of letters, digits, dots and hyphens".into()
+            }
+            Reason::Name(_) => {
+                "is the controller's name spelt as in slurm.conf's SlurmctldHost, and can this \
+                 container resolve it (/etc/resolv.conf, /etc/hosts)? An address will do, too"
+                    .into()
+            }
+            Reason::Unreachable(_) => self.or_wait(
+                "does slurmctld run there, is this its SlurmctldPort (6817 unless slurm.conf says \
+                 otherwise), and can this container reach it?",
+            ),
+            Reason::Transport(error) => self.transport_hint(error),
+            Reason::Standby(_) => self.or_wait(
+                "name the primary controller as well, separated by a comma; if it is down, the \
+                 backup takes over after SlurmctldTimeout",
+            ),
+            Reason::Busy(_) => self.or_wait("it may have more time later"),
+            Reason::Silent => self.silent_hint(),
+            Reason::Refused { .. } => {
+                "is the token signed by this cluster's key (`scontrol token` on one of its login \
+                 nodes makes one), does its slurm.conf have AuthAltTypes=auth/jwt, do both clocks \
+                 agree, and is this the port of slurmctld rather than slurmd?"
+                    .into()
+            }
+            Reason::Http => self.http_hint(),
+            Reason::NoCommonVersion { controller } => self.version_hint(*controller),
+            Reason::NotSlurm(_) => "is this the port of slurmctld (SlurmctldPort)?".into(),
+            Reason::ConfiglessDisabled => {
+                "set SlurmctldParameters=enable_configless in the controller's slurm.conf and run \
+                 `scontrol reconfigure` (up to 23.02: restart slurmctld)"
+                    .into()
+            }
+            Reason::NotAllowed if self.files() == FileSet::Slurmd => {
+                let whose = match self.user() {
+                    Some(user) => format!("the token is {}'s", user.escape_debug()),
+                    None => "the token is not theirs".into(),
+                };
+                format!(
+                    "only root and SlurmUser may have the slurmd set, and {whose}; for client \
+                     commands leave --files slurmd out"
+                )
+            }
+            Reason::NotAllowed => {
+                "what does slurmctld's log say? Any user who can authenticate may have the client \
+                 set"
+                .into()
+            }
+            Reason::TlsRequired { .. } => {
+                format!("this cluster has TLSType=tls/s2n, and {}", self.no_tls())
+            }
+            Reason::Code(_) => "slurmctld's log says more".into(),
+            Reason::Malformed(_) | Reason::Unexpected(_) => {
+                "is it a slurmctld? If so, this is a bug of straw's: please report it with the \
+                 release of the controller and what -vv prints"
+                    .into()
+            }
+            Reason::Request(_) => "is the token a whole one?".into(),
+        }
+    }
+
+    /// A hint, and, where that was not done, that straw can go on trying.
+    fn or_wait(&self, hint: &str) -> String {
+        if self.waited() {
+            hint.to_owned()
+        } else {
+            let separator = if hint.ends_with('?') { "" } else { ";" };
+            format!("{hint}{separator} --wait 3m keeps trying")
+        }
+    }
+
+    fn no_tls(&self) -> String {
+        let sent = if self.all().iter().any(|failure| failure.credential_sent) {
+            "the token went out in the clear, so take it for seen"
+        } else {
+            "the token was not sent"
+        };
+        format!("this straw speaks no TLS yet; {sent}")
+    }
+
+    fn silent_hint(&self) -> String {
+        let doubt = match self.release() {
+            Some(release) => {
+                format!("its release is not {release} (leave --release out, then straw finds it)")
+            }
+            None => format!(
+                "its release is none that this straw knows ({})",
+                known_releases()
+            ),
+        };
+        format!(
+            "either {doubt}, or, up to Slurm 24.05, it refused the token: then the token is not \
+             signed by this cluster's key, or slurm.conf lacks AuthAltTypes=auth/jwt. slurmctld's \
+             log tells them apart: it complains of a protocol version, or of authentication. (A \
+             proxy without a controller behind it closes, too.)"
+        )
+    }
+
+    fn http_hint(&self) -> String {
+        match self.release() {
+            Some(release) => format!(
+                "a slurmctld since 25.11 answers so to a release it does not accept, here \
+                 {release}: leave --release out. If it is a web server, check host and port"
+            ),
+            None => format!(
+                "either it is a web server or a proxy, then check host and port; or it is a \
+                 slurmctld that accepts none of the releases this straw knows ({}): then get a \
+                 newer straw",
+                known_releases()
+            ),
+        }
+    }
+
+    fn version_hint(&self, controller: ProtocolVersion) -> String {
+        let accepted = controller.accepted_by_controller();
+        let would_do: Vec<_> = Release::ALL
+            .iter()
+            .filter(|release| accepted.contains(&release.version()))
+            .map(|release| release.name())
+            .collect();
+        match (self.release(), would_do.is_empty()) {
+            (Some(release), false) => format!(
+                "not {release}: leave --release out, or give one of {}",
+                would_do.join(", ")
+            ),
+            (None, false) => "it had said otherwise a moment before: do several controllers of \
+                              different releases stand behind this address?"
+                .into(),
+            (_, true) => format!(
+                "this straw speaks Slurm {}: get a newer straw",
+                known_releases()
+            ),
+        }
+    }
+
+    fn transport_hint(&self, error: &TransportError) -> String {
+        match error {
+            TransportError::Frame(FrameError::Tls) => self.no_tls(),
+            TransportError::Frame(FrameError::TooLarge { .. }) => {
+                "a configuration is rarely larger than some MiB; if this one is, raise --max-size"
+                    .into()
+            }
+            TransportError::Frame(_) => "is this the port of slurmctld (SlurmctldPort)?".into(),
+            TransportError::Silence => self.or_wait(
+                "is it a slurmctld? If it is busy or just starting, give it time with --timeout. \
+                 One of 25.05 that wants TLS is silent, too",
+            ),
+            TransportError::Broken { .. } | TransportError::Connect(_) => {
+                self.or_wait("does something between here and the controller cut connections?")
+            }
+        }
+    }
+}
+
+fn known_releases() -> String {
+    format!(
+        "{} to {}",
+        Release::ALL[0],
+        Release::ALL[Release::ALL.len() - 1]
+    )
+}
