@@ -2,7 +2,7 @@
 //!
 //! `getaddrinfo` of a static glibc loads the NSS modules of whatever glibc the container has, so it must not be
 //! linked: straw reads `/etc/hosts` and `/etc/resolv.conf` itself and asks the name servers itself. Nothing here
-//! takes a name for a socket; sockets get a [`SocketAddr`], always.
+//! takes a name for a socket; sockets get a [`SocketAddr`](std::net::SocketAddr), always.
 //!
 //! ```text
 //!  name ──▶ a literal address? ──▶ /etc/hosts? ──▶ localhost? ──▶ DNS: each name of the search list in turn
