@@ -8,10 +8,15 @@ use crate::tar::Entry;
 pub(super) fn files(options: &Builder, series: &str) -> Vec<Entry> {
     let file = |name: &str, mode, text: &str| Entry::new(&format!("/etc/slurm/{name}"), mode, text);
     let mut files = vec![file("slurm.conf", 0o644, &slurm_conf(options))];
-    if !older(series, "23.11") {
-        // The node is a plain container, which may change nothing in the control groups.
-        files.push(file("cgroup.conf", 0o644, "CgroupPlugin=disabled\n"));
-    }
+    // The node is a plain container, which may change nothing in the control groups, and whose host
+    // may have any of their kinds. Up to 23.02 there is no way to do without; but a plugin that is
+    // named, rather than found out, looks for nothing as long as nothing asks it to.
+    let plugin = match older(series, "23.11") {
+        true => "cgroup/v1",
+        false => "disabled",
+    };
+    let text = format!("CgroupPlugin={plugin}\n");
+    files.push(file("cgroup.conf", 0o644, &text));
     if options.include {
         files.push(file("partitions.conf", 0o644, PARTITIONS));
     }
