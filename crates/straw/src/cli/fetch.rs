@@ -32,7 +32,7 @@ pub(super) fn run(
     let mut fetched = controller::fetch(&query, &System)?;
     let set = ConfigSet::new(std::mem::take(&mut fetched.config))?;
     log::info!(
-        "{} ({}) answered at protocol version {} after {} exchanges",
+        "{} ({}) answered at protocol version {} (exchanges: {})",
         fetched.controller,
         fetched.address,
         fetched.version,
