@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suite_that_moved_is_a_finding() {
+    fn a_suite_that_moved_is_told() {
         assert_eq!(Images::of(Release::V26_05, "26.05.5-1").moved, None);
         let moved = Images::of(Release::V26_05, "26.11.0-1").moved.unwrap();
         assert_eq!(
