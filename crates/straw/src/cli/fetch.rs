@@ -32,7 +32,7 @@ pub(super) fn run(
     let mut fetched = controller::fetch(&query, &System)?;
     let set = ConfigSet::new(std::mem::take(&mut fetched.config))?;
     log::info!(
-        "{} ({}) answered at protocol version {} (exchanges: {})",
+        "{} ({}) answered; protocol version spoken, which need not be its own: {}; exchanges: {}",
         fetched.controller,
         fetched.address,
         fetched.version,
