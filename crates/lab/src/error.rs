@@ -80,6 +80,17 @@ pub enum LabError {
         /// The first series that has it.
         since: &'static str,
     },
+
+    /// The cluster has no such socket.
+    #[error("this cluster of auth/{auth} has no {directory} of {host}")]
+    NoSocket {
+        /// The directory that the socket would be in.
+        directory: &'static str,
+        /// The host whose it would be.
+        host: String,
+        /// How the cluster authenticates.
+        auth: &'static str,
+    },
 }
 
 impl LabError {

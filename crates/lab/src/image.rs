@@ -35,6 +35,8 @@ pub struct Images {
     pub client: String,
     /// The image with the daemons as well.
     pub controller: String,
+    /// The image both are made from: Debian without anything of Slurm or munge.
+    pub debian: String,
     /// The version of Debian's package: `24.11.5-4+deb13u1`.
     pub package: String,
     /// The Slurm release in it: `24.11.5`.
@@ -69,6 +71,7 @@ impl Images {
         Self {
             client: name(release, "client"),
             controller: name(release, "controller"),
+            debian: debian(release),
             package: package.to_owned(),
             version,
             series,
@@ -201,8 +204,7 @@ fn target(release: Release, part: &str, tag: &str, package: Option<&str>) -> Res
 
 /// Makes sure of `debian:SUITE`.
 fn base(release: Release, log: &mut dyn FnMut(&str)) -> Result<(), LabError> {
-    let suite = release.suite();
-    let image = format!("debian:{suite}");
+    let image = debian(release);
     if docker(["image", "inspect", &image]).run()?.success() {
         return Ok(());
     }
@@ -249,6 +251,11 @@ fn make_base(release: Release, image: &str, log: &mut dyn FnMut(&str)) -> Result
         )
         .into()
     })
+}
+
+/// The name of the base image.
+fn debian(release: Release) -> String {
+    format!("debian:{}", release.suite())
 }
 
 /// The name of an image: it changes whenever the recipe does.

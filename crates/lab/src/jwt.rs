@@ -18,13 +18,18 @@ pub fn sign(key: &[u8], claims: &Value) -> String {
 ///
 /// Never: HMAC takes keys of every length.
 pub fn sign_text(key: &[u8], header: &str, claims: &str) -> String {
-    let signed = [header, claims]
-        .map(|part| URL_SAFE_NO_PAD.encode(part))
-        .join(".");
+    let signed = signing_input(header, claims);
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of every length");
     mac.update(signed.as_bytes());
     let signature = URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes());
     format!("{signed}.{signature}")
+}
+
+/// What is signed of a token.
+pub(crate) fn signing_input(header: &str, claims: &str) -> String {
+    [header, claims]
+        .map(|part| URL_SAFE_NO_PAD.encode(part))
+        .join(".")
 }
 
 #[cfg(test)]

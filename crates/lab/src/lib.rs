@@ -29,12 +29,16 @@
 //! is there a    what the   an owner's label and a keeper that      what tests run things in
 //! Docker?       hosts run  removes what the owner leaves behind
 //! ```
+//!
+//! Beside it, the ways in that a site may have: the [`Socket`] of a daemon, mounted in a client;
+//! tokens of our own ([`jwt`]) and of an [identity] provider; and [`tls`] in front of slurmctld.
 
 mod client;
 mod cluster;
 mod container;
 mod empty_root;
 mod error;
+pub mod identity;
 pub mod image;
 pub mod jwt;
 mod keeper;
@@ -43,9 +47,11 @@ mod process;
 pub mod provision;
 mod random;
 mod release;
+mod socket;
 mod tar;
+pub mod tls;
 
-pub use client::{ClientNetwork, ClientOptions};
+pub use client::{ClientNetwork, ClientOptions, FirstProcess};
 pub use cluster::{Builder, Cluster};
 pub use container::{Container, Exec};
 pub use empty_root::EmptyRoot;
@@ -54,3 +60,4 @@ pub use image::{Images, Moved};
 pub use owner::{LABEL, sweep};
 pub use process::Output;
 pub use release::{Release, UnknownRelease};
+pub use socket::{Auth, Socket};

@@ -8,6 +8,7 @@ use lab::{Builder, Cluster, Release, image, provision};
 
 const USAGE: &str =
     "usage: lab up RELEASE [--backup] [--no-configless] [--include] [--prolog] [--plugstack]
+                      [--auth-slurm]
        lab images
        lab sweep
 
@@ -102,6 +103,7 @@ fn choose(builder: Builder, option: &str) -> Result<Builder> {
         "--include" => builder.include(true),
         "--prolog" => builder.prolog(true),
         "--plugstack" => builder.plugstack(true),
+        "--auth-slurm" => builder.auth(lab::Auth::Slurm),
         other => return Err(format!("unknown option {other}\n{USAGE}").into()),
     })
 }

@@ -1,6 +1,7 @@
 //! A tar archive of a few files, which is what `docker cp` and `docker import` read.
 
 /// One regular file.
+#[derive(Clone)]
 pub(crate) struct Entry {
     /// The path below the root, with no slash in front.
     pub(crate) path: String,

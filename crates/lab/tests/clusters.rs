@@ -1,43 +1,20 @@
 //! The lab keeps what it promises, on every release. Without Docker there is nothing to try: then the
 //! tests pass with a line that says so, unless `CI=true`, where Docker is installed or the tests fail.
 
+mod support;
+
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use lab::{ClientNetwork, ClientOptions, Cluster, EmptyRoot, Release};
 use serde_json::json;
 
+use support::{have_docker, until};
+
 /// This crate's own program: like straw it is linked statically.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_lab");
-
-fn have_docker() -> bool {
-    if lab::provision::in_ci() {
-        lab::provision::docker(&mut |line| eprintln!("{line}")).expect("CI has Docker");
-        return true;
-    }
-    match lab::provision::available() {
-        Ok(()) => true,
-        Err(unavailable) => {
-            eprintln!("skipped: {unavailable}");
-            false
-        }
-    }
-}
-
-/// Tries until something is there.
-fn until<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + limit;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "{what}: not within {limit:?}");
-        thread::sleep(Duration::from_millis(50));
-    }
-}
 
 fn serves_its_users(release: Release) {
     if !have_docker() {

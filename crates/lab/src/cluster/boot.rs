@@ -1,15 +1,15 @@
 //! Bringing a cluster up.
 //!
 //! ```text
-//! network, volume ─▶ ctl1, ctl2, node1: run, munged ─▶ slurmctld on ctl1 ─▶ slurmctld on ctl2
-//!                    (all at the same time)                              └▶ slurmd ─▶ node idle
+//! network, volumes ─▶ ctl1, ctl2, node1: run, munged ─▶ slurmctld on ctl1 ─▶ slurmctld on ctl2
+//!                     (all at the same time)                              └▶ slurmd ─▶ node idle
 //! ```
 
 use std::sync::atomic::AtomicU32;
 use std::thread;
 
 use super::builder::Builder;
-use super::{Cluster, JWT_KEY, LOG_FILE, STATE, config};
+use super::{Cluster, JWKS, JWT_KEY, LOG_FILE, SLURM_KEY, STATE, config};
 use crate::container::Container;
 use crate::error::LabError;
 use crate::image::Images;
@@ -17,6 +17,7 @@ use crate::keeper::Keeper;
 use crate::owner::labels;
 use crate::process::docker;
 use crate::random;
+use crate::socket::{Auth, volume};
 use crate::tar::{Entry, archive};
 
 /// A host before it runs.
@@ -34,23 +35,26 @@ pub(super) fn boot(options: Builder, images: Images) -> Result<Cluster, LabError
 
     let network = format!("straw-lab-{id}");
     let subnet = make_network(&network, &labels)?;
-    let volume = format!("straw-lab-{id}");
+    let state = format!("straw-lab-{id}");
     if options.backup {
-        docker(["volume", "create", "--name", &volume])
-            .args(&labels)
-            .check()?;
+        make_volume(&state, &labels)?;
     }
 
     let jwt_key = random::bytes::<32>()?.to_vec();
-    let munge_key = random::bytes::<128>()?;
-    let munge = || Entry::new("/etc/munge/munge.key", 0o400, munge_key);
+    let auth_key = match options.auth {
+        Auth::Munge => Entry::new("/etc/munge/munge.key", 0o400, random::bytes::<128>()?),
+        Auth::Slurm => Entry::new(SLURM_KEY, 0o600, random::bytes::<1024>()?),
+    };
     let slurm = || config::files(&options, &images.series);
     let mut hosts = Vec::new();
     for (index, name) in ["ctl1", "ctl2"].into_iter().enumerate() {
         if index == 0 || options.backup {
             let mut files = slurm();
-            files.push(munge());
-            files.push(Entry::new(JWT_KEY, 0o400, jwt_key.clone()));
+            files.push(auth_key.clone());
+            files.push(match &options.jwks {
+                None => Entry::new(JWT_KEY, 0o400, jwt_key.clone()),
+                Some(jwks) => Entry::new(JWKS, 0o644, jwks.as_bytes()),
+            });
             hosts.push(Host {
                 name,
                 address: subnet.host(2 + index as u32),
@@ -63,7 +67,7 @@ pub(super) fn boot(options: Builder, images: Images) -> Result<Cluster, LabError
     } else {
         slurm()
     };
-    files.push(munge());
+    files.push(auth_key);
     hosts.push(Host {
         name: "node1",
         address: subnet.host(8),
@@ -73,7 +77,10 @@ pub(super) fn boot(options: Builder, images: Images) -> Result<Cluster, LabError
     let run = |host: Host| -> Result<(Container, String), LabError> {
         let name = format!("straw-lab-{id}-{}", host.name);
         let state =
-            (options.backup && host.name != "node1").then(|| format!("--volume={volume}:{STATE}"));
+            (options.backup && host.name != "node1").then(|| format!("--volume={state}:{STATE}"));
+        let socket = volume(&id, host.name);
+        make_volume(&socket, &labels)?;
+        let directory = options.auth.directory(host.name);
         docker(["run", "--detach", "--init", "--name", &name])
             .args(["--hostname", host.name, "--network-alias", host.name])
             .args(["--network", &network, "--ip", &host.address])
@@ -81,13 +88,15 @@ pub(super) fn boot(options: Builder, images: Images) -> Result<Cluster, LabError
             // million of them.
             .args(["--ulimit", "nofile=4096"])
             .args(state)
+            .args([format!("--volume={socket}:{directory}")])
             .args(&labels)
             .args([images.controller.as_str(), "sleep", "infinity"])
             .check()?;
         let container = Container::host(name);
-        let script = include_str!("../scripts/munged.sh");
+        let script = include_str!("../scripts/host.sh");
+        let (user, auth) = (options.slurm_user.name(), options.auth.word());
         container
-            .exec(["sh", "-c", script, "munged", options.slurm_user.name()])
+            .exec(["sh", "-c", script, "host", user, auth])
             .stdin(archive(&host.files))
             .check()?;
         Ok((container, host.address))
@@ -123,9 +132,17 @@ pub(super) fn boot(options: Builder, images: Images) -> Result<Cluster, LabError
         jwt_key,
         clients: AtomicU32::new(0),
         configless: options.configless,
+        auth: options.auth,
     };
     start_daemons(&cluster)?;
     Ok(cluster)
+}
+
+fn make_volume(name: &str, labels: &[String]) -> Result<(), LabError> {
+    docker(["volume", "create", "--name", name])
+        .args(labels)
+        .check()
+        .map(drop)
 }
 
 /// Starts Slurm's daemons in an order in which none has to wait for another and try again.

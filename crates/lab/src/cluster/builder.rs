@@ -2,8 +2,10 @@
 
 use crate::cluster::Cluster;
 use crate::error::LabError;
+use crate::identity::IdentityProvider;
 use crate::image::{self, Images};
 use crate::release::Release;
+use crate::socket::Auth;
 
 /// The choices for a cluster; made by [`Cluster::builder`].
 #[derive(Clone, Debug)]
@@ -17,6 +19,9 @@ pub struct Builder {
     pub(super) plugstack: bool,
     pub(super) slurm_user: SlurmUser,
     pub(super) lines: Vec<String>,
+    pub(super) auth: Auth,
+    pub(super) jwks: Option<String>,
+    pub(super) alt_parameters: Vec<String>,
 }
 
 /// The account that slurmctld runs as.
@@ -46,6 +51,9 @@ impl Builder {
             plugstack: false,
             slurm_user: SlurmUser::Slurm,
             lines: Vec::new(),
+            auth: Auth::default(),
+            jwks: None,
+            alt_parameters: Vec::new(),
         }
     }
 
@@ -89,6 +97,29 @@ impl Builder {
         self
     }
 
+    /// Chooses how hosts and users show who they are; by default with munge. Tokens are good in
+    /// either case.
+    pub fn auth(mut self, auth: Auth) -> Self {
+        self.auth = auth;
+        self
+    }
+
+    /// Adds a parameter to `AuthAltParameters`, which also names the key for tokens:
+    /// `disable_token_creation`, `max_token_lifespan=60`, `userclaimfield=preferred_username`.
+    pub fn alt_parameter(mut self, parameter: &str) -> Self {
+        self.alt_parameters.push(parameter.to_owned());
+        self
+    }
+
+    /// Makes the controllers accept the tokens of an identity provider, and no others: they have no
+    /// key of their own, so [`Cluster::token`] makes none. The claim `sun` names the user, or else
+    /// `username`, or else that of `userclaimfield=` (see [`alt_parameter`](Self::alt_parameter)),
+    /// which Slurm has since 23.02.
+    pub fn identity_provider(mut self, provider: &IdentityProvider) -> Self {
+        self.jwks = Some(provider.jwks().to_string());
+        self
+    }
+
     /// Adds a line to `slurm.conf`, ahead of those for the node and its partition.
     pub fn line(mut self, line: &str) -> Self {
         self.lines.push(line.to_owned());
@@ -113,14 +144,25 @@ impl Builder {
     }
 
     fn check(&self, images: &Images) -> Result<(), LabError> {
-        if self.prolog && older(&images.series, "23.11") {
-            return Err(LabError::NotInRelease {
-                option: "Prolog with a relative path",
+        let claim = |parameter: &String| parameter.starts_with("userclaimfield=");
+        [
+            (self.prolog, "Prolog with a relative path", "23.11"),
+            (self.auth == Auth::Slurm, "auth/slurm", "23.11"),
+            (
+                self.alt_parameters.iter().any(claim),
+                "userclaimfield",
+                "23.02",
+            ),
+        ]
+        .into_iter()
+        .find(|&(wanted, _, since)| wanted && older(&images.series, since))
+        .map_or(Ok(()), |(_, option, since)| {
+            Err(LabError::NotInRelease {
+                option,
                 series: images.series.clone(),
-                since: "23.11",
-            });
-        }
-        Ok(())
+                since,
+            })
+        })
     }
 }
 

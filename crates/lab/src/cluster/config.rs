@@ -1,7 +1,7 @@
 //! The configuration files of a cluster.
 
 use super::builder::{Builder, older};
-use super::{JWT_KEY, LOG_FILE, PID_FILE, STATE};
+use super::{JWKS, JWT_KEY, LOG_FILE, PID_FILE, STATE};
 use crate::tar::Entry;
 
 /// The names and contents of the files in `/etc/slurm` on the controllers.
@@ -42,9 +42,16 @@ fn slurm_conf(options: &Builder) -> String {
         lines.push("SlurmctldTimeout=3".to_owned());
     }
     lines.push(format!("SlurmUser={}", options.slurm_user.name()));
-    lines.push("AuthType=auth/munge".to_owned());
+    let auth = options.auth.word();
+    lines.push(format!("AuthType=auth/{auth}"));
+    lines.push(format!("CredType=cred/{auth}"));
     lines.push("AuthAltTypes=auth/jwt".to_owned());
-    lines.push(format!("AuthAltParameters=jwt_key={JWT_KEY}"));
+    let mut parameters = vec![match options.jwks {
+        None => format!("jwt_key={JWT_KEY}"),
+        Some(_) => format!("jwks={JWKS}"),
+    }];
+    parameters.extend(options.alt_parameters.iter().cloned());
+    lines.push(format!("AuthAltParameters={}", parameters.join(",")));
     if options.configless {
         lines.push("SlurmctldParameters=enable_configless".to_owned());
     }

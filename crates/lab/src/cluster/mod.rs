@@ -15,7 +15,7 @@ use serde_json::Value;
 
 pub use builder::Builder;
 
-use crate::client::{self, ClientOptions, Surroundings};
+use crate::client::{self, ClientOptions, FirstProcess, Owner, Surroundings};
 use crate::container::Container;
 use crate::error::LabError;
 use crate::image::Images;
@@ -23,9 +23,17 @@ use crate::jwt;
 use crate::keeper::Keeper;
 use crate::process::docker;
 use crate::release::Release;
+use crate::socket::Auth;
+use crate::tls::{TlsOptions, TlsProxy};
 
 /// The key that signs tokens, on the controllers.
 const JWT_KEY: &str = "/etc/slurm/jwt_hs256.key";
+
+/// The public keys of an identity provider, on the controllers.
+const JWKS: &str = "/etc/slurm/jwks.json";
+
+/// The key of `auth/slurm`, on every host.
+const SLURM_KEY: &str = "/etc/slurm/slurm.key";
 
 /// Where slurmctld keeps its state.
 const STATE: &str = "/var/spool/slurmctld";
@@ -51,6 +59,7 @@ pub struct Cluster {
     jwt_key: Vec<u8>,
     clients: AtomicU32,
     configless: bool,
+    auth: Auth,
 }
 
 impl fmt::Debug for Cluster {
@@ -93,6 +102,15 @@ impl Cluster {
     /// The name of its Docker network.
     pub fn network(&self) -> &str {
         &self.network
+    }
+
+    /// What its sockets are known by.
+    pub(crate) fn owner(&self) -> Owner {
+        Owner {
+            id: self.id.clone(),
+            auth: self.auth,
+            controllers: self.controllers.len(),
+        }
     }
 
     pub(crate) fn labels(&self) -> &[String] {
@@ -142,7 +160,8 @@ impl Cluster {
         Ok(text.trim_start_matches("SLURM_JWT=").to_owned())
     }
 
-    /// The key that the controllers verify tokens with.
+    /// The key that the controllers verify tokens with. Where they trust an
+    /// [identity provider](Builder::identity_provider), they do not have it.
     pub fn jwt_key(&self) -> &[u8] {
         &self.jwt_key
     }
@@ -319,22 +338,54 @@ impl Cluster {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
+    /// Starts a proxy on a controller that takes TLS and hands it to slurmctld.
+    ///
+    /// # Errors
+    ///
+    /// When the controller is paused, the certificates cannot be made, or the port is taken.
+    pub fn tls_proxy(&self, options: &TlsOptions) -> Result<TlsProxy<'_>, LabError> {
+        TlsProxy::start(&self.controllers, options)
+    }
+
     /// Starts a client: a container with Slurm's commands, without slurm.conf, key or daemon.
     ///
     /// # Errors
     ///
-    /// When Docker cannot start it, or the straw binary cannot be read.
+    /// When Docker cannot start it, the straw binary cannot be read, or the cluster has no such socket
+    /// as the client is to have.
     pub fn client(&self, options: &ClientOptions) -> Result<Container, LabError> {
+        client::start(options, &self.surroundings())
+    }
+
+    /// Makes a client whose first process is this command, rather than an init that does nothing.
+    /// It runs when it is told to.
+    ///
+    /// # Errors
+    ///
+    /// As [`client`](Self::client).
+    pub fn first_process<I, S>(
+        &self,
+        options: &ClientOptions,
+        argv: I,
+    ) -> Result<FirstProcess, LabError>
+    where
+        I: IntoIterator<Item = S>,
+        S: Into<String>,
+    {
+        let argv = argv.into_iter().map(Into::into).collect();
+        client::create(options, &self.surroundings(), argv)
+    }
+
+    /// What the next client needs to know.
+    fn surroundings(&self) -> Surroundings<'_> {
         let number = 1 + self.clients.fetch_add(1, Ordering::Relaxed);
-        client::start(
-            options,
-            &Surroundings {
-                name: format!("straw-lab-{}-client{number}", self.id),
-                labels: &self.labels,
-                network: &self.network,
-                controllers: &self.controllers,
-                image: &self.images.client,
-            },
-        )
+        Surroundings {
+            name: format!("straw-lab-{}-client{number}", self.id),
+            labels: &self.labels,
+            network: &self.network,
+            controllers: &self.controllers,
+            image: &self.images.client,
+            owner: self.owner(),
+        }
     }
 }
