@@ -134,6 +134,10 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
+    pub(crate) fn u8(&mut self, value: u8) {
+        self.bytes.push(value);
+    }
+
     pub(crate) fn u16(&mut self, value: u16) {
         self.bytes.extend_from_slice(&value.to_be_bytes());
     }

@@ -2,8 +2,11 @@
 
 use std::fmt;
 
+use k12::{CustomRefKt128, ExtendableOutput as _, Update as _};
+
 use crate::codec::{Reader, Writer};
-use crate::{DecodeError, EncodeError};
+use crate::layout::{Layout, PayloadForm};
+use crate::{DecodeError, EncodeError, MessageType, ProtocolVersion};
 
 /// What a request is authenticated by. It never shows its secret in `Debug`.
 #[derive(Clone, Copy)]
@@ -75,6 +78,24 @@ impl fmt::Display for PluginId {
             Self::JWT => f.write_str("auth/jwt"),
             Self::SLURM => f.write_str("auth/slurm"),
             Self(id) => write!(f, "auth plugin {id}"),
+        }
+    }
+}
+
+/// What a credential for a message has to carry. Its first byte says what follows: 1 the type
+/// alone, 2 a digest (docs/protocol.md, section 7.1).
+pub(crate) fn payload(version: ProtocolVersion, message: MessageType, body: &[u8]) -> Vec<u8> {
+    match Layout::of(version).payload {
+        PayloadForm::Type => {
+            let [low, high] = message.0.to_le_bytes();
+            vec![1, low, high]
+        }
+        PayloadForm::Digest => {
+            let mut payload = vec![2; 1 + 32];
+            CustomRefKt128::new_customized(&message.0.to_be_bytes())
+                .chain(body)
+                .finalize_xof_into(&mut payload[1..]);
+            payload
         }
     }
 }

@@ -12,6 +12,7 @@ pub(crate) struct Layout {
     pub(crate) header: HeaderForm,
     pub(crate) config_request: ConfigRequestForm,
     pub(crate) config_reply: ConfigReplyForm,
+    pub(crate) payload: PayloadForm,
 }
 
 /// The message header (docs/protocol.md, section 3).
@@ -43,6 +44,15 @@ pub(crate) enum ConfigReplyForm {
     ListExecute,
 }
 
+/// What a credential that is made for one message carries (docs/protocol.md, section 7.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PayloadForm {
+    /// The message's type.
+    Type,
+    /// A digest of the message's body and type.
+    Digest,
+}
+
 impl Layout {
     /// The forms of a version; of one that is newer than we know, those of the newest.
     pub(crate) fn of(version: ProtocolVersion) -> Self {
@@ -63,6 +73,11 @@ impl Layout {
                 ConfigReplyForm::List
             } else {
                 ConfigReplyForm::ListExecute
+            },
+            payload: if version < ProtocolVersion::V22_05 {
+                PayloadForm::Type
+            } else {
+                PayloadForm::Digest
             },
         }
     }

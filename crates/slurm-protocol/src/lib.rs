@@ -3,7 +3,9 @@
 //! Bytes in, values out: no sockets, files, clocks or threads. A request is a struct that is
 //! [encoded](encode_request) for a [`ProtocolVersion`]; a reply is a frame that is
 //! [decoded](Reply::decode) by the version found in it; and [`Negotiation`] decides which version
-//! to speak to a controller whose release is not known.
+//! to speak to a controller whose release is not known. A token is a credential as it is; one out
+//! of a [munge](munged_request) or a [SACK](sack_request) socket is made for a single
+//! [request](UnsealedRequest).
 //!
 //! ```text
 //!   RequestConfig ──encode_request──▶ bytes ──(your socket)──▶ slurmctld
@@ -46,8 +48,10 @@ mod frame;
 mod header;
 mod layout;
 mod message;
+mod munged;
 mod negotiate;
 mod release;
+mod sack;
 
 pub use codec::{DecodeError, DecodeErrorKind, EncodeError};
 pub use credential::{Credential, PluginId};
@@ -57,6 +61,8 @@ pub use header::{Header, HeaderFlags, MessageType};
 pub use message::config::{ConfigFile, ConfigFlags, RequestConfig, ResponseConfig};
 pub use message::ping::RequestPing;
 pub use message::token::{RequestAuthToken, ResponseAuthToken};
-pub use message::{Message, Reply, Request, encode_request};
+pub use message::{Message, Reply, Request, UnsealedRequest, encode_request};
+pub use munged::{MUNGED_HEADER, MungedReply, munged_reply_length, munged_request};
 pub use negotiate::{Answer, Attempt, Negotiation, Outcome, Step};
 pub use release::{ParseReleaseError, ProtocolVersion, Release};
+pub use sack::{sack_reply, sack_reply_length, sack_request};

@@ -138,6 +138,7 @@ pub enum Outcome {
 #[derive(Clone, Debug)]
 pub struct Negotiation {
     state: State,
+    oldest: ProtocolVersion,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -169,24 +170,30 @@ enum Before {
 impl Negotiation {
     /// With a controller of which nothing is known.
     pub fn unknown() -> Self {
-        Self {
-            state: State::First,
-        }
+        Self::begin(State::First)
     }
 
     /// With a controller that accepted this version before. Should it not any more, the
     /// negotiation goes on as with one of which nothing is known.
     pub fn known(version: ProtocolVersion) -> Self {
-        Self {
-            state: State::Known(version),
-        }
+        Self::begin(State::Known(version))
     }
 
     /// At this version and no other.
     pub fn pinned(version: ProtocolVersion) -> Self {
+        Self::begin(State::Pinned(version))
+    }
+
+    fn begin(state: State) -> Self {
         Self {
-            state: State::Pinned(version),
+            state,
+            oldest: ProtocolVersion::OLDEST,
         }
+    }
+
+    /// Leaves out the versions before `oldest`: those that the credential does not exist in.
+    pub fn since(self, oldest: ProtocolVersion) -> Self {
+        Self { oldest, ..self }
     }
 
     /// What to send now.
@@ -223,7 +230,13 @@ impl Negotiation {
         match self.state {
             State::Known(_) => Ok(State::First),
             State::First => Ok(State::Ladder(0)),
-            State::Ladder(rung) if rung + 1 < LADDER.len() => Ok(State::Ladder(rung + 1)),
+            State::Ladder(rung)
+                if LADDER
+                    .get(rung + 1)
+                    .is_some_and(|version| *version >= self.oldest) =>
+            {
+                Ok(State::Ladder(rung + 1))
+            }
             State::Ladder(_) => Ok(State::Newest {
                 after: Before::Ladder,
             }),
@@ -277,8 +290,9 @@ impl Negotiation {
     /// The newest version that we and a controller with this version of its own both speak.
     fn use_version_of(&self, controller: ProtocolVersion) -> Result<State, Outcome> {
         let version = controller.min(ProtocolVersion::NEWEST);
-        let common =
-            version.is_supported() && controller.accepted_by_controller().contains(&version);
+        let common = version.is_supported()
+            && version >= self.oldest
+            && controller.accepted_by_controller().contains(&version);
         match self.state {
             State::Confirm(_) => Err(Outcome::Refused { silently: true }),
             // Once a version was settled on, being sent elsewhere again leads nowhere.

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 use slurm_protocol::{
-    DecodeErrorKind, MAX_FRAME, Message, MessageType, Prefix, ProtocolVersion, Reply, prefix,
+    DecodeErrorKind, MAX_FRAME, MUNGED_HEADER, Message, MessageType, MungedReply, Prefix,
+    ProtocolVersion, Reply, munged_reply_length, prefix, sack_reply, sack_reply_length,
 };
 
 /// A frame whose header is right for its version and whose body is whatever it is.
@@ -69,6 +70,26 @@ proptest! {
         if let Ok(Prefix::Frame(length)) = prefix(bytes, limit) {
             prop_assert!(length <= limit && length <= MAX_FRAME);
         }
+    }
+
+    #[test]
+    fn any_reply_of_munged(
+        header in any::<[u8; MUNGED_HEADER]>(), body in prop::collection::vec(any::<u8>(), 0..200),
+    ) {
+        let _ = munged_reply_length(&header);
+        if let Ok(MungedReply::Credential(credential)) = MungedReply::decode(&body) {
+            prop_assert!(!credential.is_empty() && credential.len() <= body.len());
+        }
+    }
+
+    #[test]
+    fn any_reply_of_a_sack_socket(
+        first in any::<[u8; 4]>(), body in prop::collection::vec(any::<u8>(), 0..200),
+    ) {
+        if let Ok(length) = sack_reply_length(first) {
+            prop_assert!((2..=65536).contains(&length));
+        }
+        let _ = sack_reply(&body);
     }
 
     #[test]
@@ -194,4 +215,31 @@ fn what_is_forwarded_or_too_old_is_refused() {
         with(15, 10),
         "header: `orig_addr.address` at byte 16: an address of 16 bytes expected, 0 found"
     );
+}
+
+#[test]
+fn sockets_that_speak_something_else_are_refused() {
+    let header = |at: usize, byte: u8| {
+        let mut header = [0, 0x60, 0x6d, 0x4b, 4, 3, 0, 0, 0, 0, 9];
+        header[at] = byte;
+        munged_reply_length(&header).map_err(|error| error.to_string())
+    };
+    assert_eq!(header(6, 1), Ok(9));
+    for (at, field) in [
+        (0, "`magic`"),
+        (4, "`version`"),
+        (5, "`type`"),
+        (7, "`length`"),
+    ] {
+        let error = header(at, 9).unwrap_err();
+        assert!(error.contains(field), "{error}");
+    }
+    let nothing = MungedReply::decode(&[0; 6]).unwrap_err();
+    assert_eq!(nothing.field, "data_len");
+    let more = MungedReply::decode(b"\0\0\0\0\0\x02a\0b").unwrap_err();
+    assert_eq!(more.field, "end");
+    assert!(sack_reply_length([0, 0, 0, 1]).is_err());
+    assert!(sack_reply_length([0, 1, 0, 1]).is_err());
+    assert!(sack_reply(b"abc").is_err());
+    assert_eq!(sack_reply(b"abc\0"), Ok(&b"abc"[..]));
 }

@@ -203,6 +203,31 @@ fn a_credential_goes_only_to_what_answered_as_a_slurmctld_or_up_the_ladder() {
 }
 
 #[test]
+fn versions_without_the_credential_are_left_out() {
+    let oldest = ProtocolVersion::V23_11;
+    for controller in Controller::all() {
+        let course = Course::of(&controller, Negotiation::unknown().since(oldest));
+        let name = controller.name;
+        assert!(
+            course
+                .attempts
+                .iter()
+                .all(|attempt| attempt.version() >= oldest),
+            "{name}: {:?}",
+            course.attempts
+        );
+        let whole = Course::of(&controller, Negotiation::unknown());
+        if whole.last_version() >= oldest {
+            let mut expected = whole.attempts.clone();
+            expected.retain(|attempt| attempt.version() >= oldest);
+            assert_eq!(course.attempts, expected, "{name}");
+        } else {
+            assert_eq!(course.outcome, Outcome::Silent, "{name}");
+        }
+    }
+}
+
+#[test]
 fn a_web_server_is_never_sent_a_credential() {
     let mut negotiation = Negotiation::unknown();
     assert_eq!(

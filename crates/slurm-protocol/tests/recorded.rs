@@ -5,8 +5,9 @@ use base64::Engine as _;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use slurm_protocol::{
-    ConfigFlags, Credential, MAX_FRAME, Message, MessageType, PluginId, Prefix, ProtocolVersion,
-    Reply, RequestAuthToken, RequestConfig, RequestPing, encode_request, prefix,
+    ConfigFlags, Credential, MAX_FRAME, MUNGED_HEADER, Message, MessageType, MungedReply, PluginId,
+    Prefix, ProtocolVersion, Reply, RequestAuthToken, RequestConfig, RequestPing, UnsealedRequest,
+    munged_reply_length, munged_request, prefix, sack_reply, sack_reply_length, sack_request,
 };
 
 const RELEASES: [&str; 8] = [
@@ -32,15 +33,33 @@ const NOT_OURS: [&str; 14] = [
     "version-far-future-v99",
 ];
 
+/// Requests of which the credential was made for something else than our payload says.
+const OTHER_PAYLOAD: [&str; 8] = [
+    "err-munge-restrict-other",
+    "err-restrict-other",
+    "err-wrong-hash",
+    "munge-k12-nocustom",
+    "munge-none-be",
+    "munge-none-le",
+    "munge-null",
+    "no-payload",
+];
+
 #[derive(Deserialize)]
 struct Exchange {
+    #[serde(default)]
     server_series: String,
+    #[serde(default)]
     server_variant: String,
     case: String,
     proto_version: Option<u8>,
     msg_type: Option<u16>,
     config_flags: Option<u32>,
     request_b64: Option<String>,
+    munge_request_b64: Option<String>,
+    munge_reply_b64: Option<String>,
+    sack_request_b64: Option<String>,
+    sack_reply_b64: Option<String>,
     reply_b64: Option<String>,
     push_b64: Option<String>,
     expected: Option<Expected>,
@@ -94,6 +113,35 @@ impl Exchange {
 
     fn reply(&self) -> Vec<u8> {
         decode(self.reply_b64.as_deref().unwrap_or_default())
+    }
+
+    /// The request that was sent, made anew from what it says.
+    fn unsealed(&self, sent: &Sent) -> UnsealedRequest {
+        let label = self.label();
+        let request = match self.msg_type.map(MessageType) {
+            Some(MessageType::REQUEST_CONFIG) => {
+                // The short form was recorded of versions without a port, the long one of all.
+                let port = (sent.body.len() == 6)
+                    .then(|| u16::from_be_bytes(sent.body[4..].try_into().unwrap()));
+                let flags = u32::from_be_bytes(sent.body[..4].try_into().unwrap());
+                if let Some(said) = self.config_flags {
+                    assert_eq!(flags, said, "{label}");
+                }
+                let flags = ConfigFlags(flags);
+                UnsealedRequest::new(&RequestConfig { flags, port }, sent.version)
+            }
+            Some(MessageType::REQUEST_PING) => UnsealedRequest::new(&RequestPing, sent.version),
+            Some(MessageType::REQUEST_AUTH_TOKEN) => {
+                let lifespan = u32::from_be_bytes(sent.body[..4].try_into().unwrap());
+                let name = (sent.body.len() > 8).then(|| {
+                    String::from_utf8(sent.body[8..sent.body.len() - 1].to_vec()).unwrap()
+                });
+                let username = name.as_deref();
+                UnsealedRequest::new(&RequestAuthToken { lifespan, username }, sent.version)
+            }
+            other => panic!("{label}: request {other:?}"),
+        };
+        request.unwrap()
     }
 
     fn is_push(&self) -> bool {
@@ -177,37 +225,92 @@ fn encoders_make_every_request_byte_for_byte() {
         assert_eq!(Some(sent.version), version, "{label}");
         let credential = sent.credential();
         let credential = credential.as_ref();
-        let bytes = match exchange.msg_type.map(MessageType) {
-            Some(MessageType::REQUEST_CONFIG) => {
-                // The short form was recorded of versions without a port, the long one of all.
-                let port = (sent.body.len() == 6)
-                    .then(|| u16::from_be_bytes(sent.body[4..].try_into().unwrap()));
-                let flags = u32::from_be_bytes(sent.body[..4].try_into().unwrap());
-                if let Some(said) = exchange.config_flags {
-                    assert_eq!(flags, said, "{label}");
-                }
-                let flags = ConfigFlags(flags);
-                encode_request(&RequestConfig { flags, port }, sent.version, credential)
-            }
-            Some(MessageType::REQUEST_PING) => {
-                encode_request(&RequestPing, sent.version, credential)
-            }
-            Some(MessageType::REQUEST_AUTH_TOKEN) => {
-                let lifespan = u32::from_be_bytes(sent.body[..4].try_into().unwrap());
-                let name = (sent.body.len() > 8).then(|| {
-                    String::from_utf8(sent.body[8..sent.body.len() - 1].to_vec()).unwrap()
-                });
-                let username = name.as_deref();
-                let request = RequestAuthToken { lifespan, username };
-                encode_request(&request, sent.version, credential)
-            }
-            other => panic!("{label}: request {other:?}"),
-        };
+        let request = exchange.unsealed(&sent);
+        let bytes = request.seal(credential);
         assert!(bytes.unwrap() == recorded, "{label}");
         made += 1;
     }
     assert!(passed_over.iter().eq(&NOT_OURS), "{passed_over:?}");
     assert_eq!(made, 646);
+}
+
+#[test]
+fn credentials_are_asked_for_byte_for_byte() {
+    let (mut munge, mut sack) = (0, 0);
+    for exchange in exchanges().filter(|exchange| !exchange.is_push()) {
+        let label = exchange.label();
+        let (Some(recorded), slot) = (match &exchange.munge_request_b64 {
+            Some(request) => (Some(request), &exchange.munge_reply_b64),
+            None => (exchange.sack_request_b64.as_ref(), &exchange.sack_reply_b64),
+        }) else {
+            continue;
+        };
+        let case = exchange.case.as_str();
+        if NOT_OURS.contains(&case) {
+            continue;
+        }
+        let sent = Sent::read(&exchange.request());
+        let payload = exchange.unsealed(&sent).payload();
+        let reply = decode(slot.as_deref().unwrap());
+        let (asked, made) = if exchange.munge_request_b64.is_some() {
+            munge += 1;
+            let (header, body) = reply.split_at(MUNGED_HEADER);
+            let length = munged_reply_length(header.try_into().unwrap());
+            assert_eq!(length, Ok(body.len()), "{label}");
+            let MungedReply::Credential(made) = MungedReply::decode(body).unwrap() else {
+                panic!("{label}: munged refused");
+            };
+            (munged_request(&payload, 0), made)
+        } else {
+            sack += 1;
+            let (first, rest) = reply.split_at(4);
+            let length = sack_reply_length(first.try_into().unwrap());
+            assert_eq!(length, Ok(rest.len()), "{label}");
+            let made = sack_reply(rest).unwrap().to_vec();
+            (sack_request(sent.version, &payload), made)
+        };
+        if OTHER_PAYLOAD.contains(&case) {
+            // Up to 21.08 the type alone is what is asked for, in one of these cases as well.
+            let is_ours = case == "munge-none-le" && sent.version < ProtocolVersion::V22_05;
+            assert_eq!(asked == decode(recorded), is_ours, "{label}");
+        } else {
+            assert_eq!(asked, decode(recorded), "{label}");
+        }
+        let (_, strings) = sent.auth.unwrap();
+        assert_eq!(
+            strings[0].as_deref().map(str::as_bytes),
+            Some(&*made),
+            "{label}"
+        );
+    }
+    assert_eq!((munge, sack), (168, 54));
+}
+
+#[test]
+fn what_munged_refuses_is_said() {
+    let path = format!("{}/tests/wire/munged.jsonl", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).expect(&path);
+    let said: Vec<_> = text
+        .lines()
+        .map(|line| {
+            let exchange: Exchange = serde_json::from_str(line).expect(&path);
+            let reply = exchange.reply();
+            let (header, body) = reply.split_at(MUNGED_HEADER);
+            let length = munged_reply_length(header.try_into().unwrap());
+            assert_eq!(length, Ok(body.len()));
+            match MungedReply::decode(body).unwrap() {
+                MungedReply::Error { number, text } => (number, String::from_utf8(text).unwrap()),
+                other => panic!("{other:?}"),
+            }
+        })
+        .collect();
+    assert_eq!(
+        said,
+        [
+            (10, "Invalid cipher type 99".to_owned()),
+            (11, "Invalid MAC type 0".to_owned())
+        ]
+    );
 }
 
 #[test]

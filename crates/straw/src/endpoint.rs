@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::Ipv6Addr;
 
-use crate::credential::jwt::is_token;
+use crate::credential::is_token;
 
 /// The port of a slurmctld where nothing else is said.
 pub const DEFAULT_PORT: u16 = 6817;

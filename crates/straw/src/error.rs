@@ -1,16 +1,23 @@
 //! Every way straw can fail, with its exit code and its remedy.
 
 use std::io;
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use slurm_protocol::{ParseReleaseError, Release};
 
+use crate::cli::SettingsError;
 use crate::config::{SetError, WriteError};
 use crate::controller::{Failures, Reason};
 use crate::credential::CredentialError;
+use crate::disk::ReplaceError;
 use crate::dns::ResolveError;
 use crate::endpoint::EndpointError;
-use crate::text::system_text;
+use crate::launch::{LaunchError, ShimError};
+use crate::store::{Failure, StoreError};
+use crate::text::{safe, system_text, without_tokens};
+use crate::transport::TransportError;
+use crate::transport::tls::{TlsError, TlsFilesError};
 
 /// The exit codes that straw promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +39,28 @@ pub enum ExitCode {
     BadReply = 8,
     /// The files could not be written.
     Files = 9,
+    /// The command could not be run.
+    NotRun = 126,
+    /// The command was not found.
+    NotFound = 127,
+}
+
+impl ExitCode {
+    /// That of a number; what is none of ours is taken for the commonest.
+    fn of(number: u8) -> Self {
+        [
+            Self::Usage,
+            Self::Credential,
+            Self::Version,
+            Self::NotServed,
+            Self::Tls,
+            Self::BadReply,
+            Self::Files,
+        ]
+        .into_iter()
+        .find(|code| *code as u8 == number)
+        .unwrap_or(Self::Unreachable)
+    }
 }
 
 /// Everything that can go wrong, by who is at fault.
@@ -57,6 +86,33 @@ pub enum Error {
         /// That of the option.
         second: Release,
     },
+    /// The file with settings is of no use.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// A SACK socket is of no use with so old a release.
+    #[error("auth/slurm, and with it the SACK socket, exists since 23.11, not in {release}")]
+    NoSackYet {
+        /// The release that was given.
+        release: Release,
+    },
+    /// Something of TLS was asked for, and no CA given.
+    #[error("a client certificate and a server's name are for TLS, and no CA is given")]
+    TlsWithoutCa,
+    /// There is a CA from before, and no telling whether it is the one that was trusted.
+    #[error(
+        "{} is there from before, and nothing that can be believed says that it is the CA that was \
+         trusted", path.display()
+    )]
+    UnknownCa {
+        /// Its file.
+        path: PathBuf,
+    },
+    /// A client certificate without its key, or the other way round.
+    #[error("a client certificate and its key go together, and only one is given")]
+    HalfOfClientCertificate,
+    /// The files that TLS needs are of no use.
+    #[error(transparent)]
+    TlsFiles(#[from] TlsFilesError),
     /// No controller was named, and DNS names none.
     #[error("no controller is named, and DNS knows none: {0}")]
     NoController(ResolveError),
@@ -65,7 +121,7 @@ pub enum Error {
     Credential(#[from] CredentialError),
     /// The controllers gave no configuration.
     #[error(transparent)]
-    Controllers(#[from] Failures),
+    Controllers(Box<Failures>),
     /// What a controller gave is dangerous.
     #[error(transparent)]
     Set(#[from] SetError),
@@ -80,16 +136,45 @@ pub enum Error {
     /// The files could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),
+    /// A single file could not be written.
+    #[error(transparent)]
+    Replace(#[from] ReplaceError),
+    /// The store is of no use.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Another straw has just failed at the same.
+    #[error("{}", .0.message)]
+    Earlier(Box<Failure>),
+    /// A command could not be handed over to.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    /// Shims could not be made.
+    #[error(transparent)]
+    Shim(#[from] ShimError),
     /// Standard output could not be written to.
     #[error("standard output cannot be written to: {}", system_text(.0))]
     Output(io::Error),
+}
+
+impl From<Failures> for Error {
+    fn from(failures: Failures) -> Self {
+        Self::Controllers(Box::new(failures))
+    }
 }
 
 impl Error {
     /// The exit code that goes with it.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Endpoint(_) | Self::Release { .. } | Self::TwoReleases { .. } => ExitCode::Usage,
+            Self::Settings(_)
+            | Self::Endpoint(_)
+            | Self::Release { .. }
+            | Self::TwoReleases { .. }
+            | Self::NoSackYet { .. }
+            | Self::TlsWithoutCa
+            | Self::HalfOfClientCertificate
+            | Self::TlsFiles(TlsFilesError::ServerName(_)) => ExitCode::Usage,
+            Self::TlsFiles(_) | Self::UnknownCa { .. } => ExitCode::Tls,
             Self::NoController(_) => ExitCode::Unreachable,
             Self::Credential(CredentialError::TokenAsFileName) => ExitCode::Usage,
             Self::Credential(_) => ExitCode::Credential,
@@ -98,15 +183,32 @@ impl Error {
                 .map_or(ExitCode::Unreachable, Reason::exit_code),
             Self::Set(_) => ExitCode::BadReply,
             Self::NotSent { .. } => ExitCode::NotServed,
-            Self::Write(_) | Self::Output(_) => ExitCode::Files,
+            Self::Earlier(failure) => ExitCode::of(failure.exit_code),
+            Self::Store(_)
+            | Self::Write(_)
+            | Self::Replace(_)
+            | Self::Output(_)
+            | Self::Shim(ShimError::Io { .. } | ShimError::InTheWay(_)) => ExitCode::Files,
+            Self::Launch(LaunchError::NotFound { .. } | LaunchError::Circle { .. })
+            | Self::Shim(ShimError::NoCommands) => ExitCode::NotFound,
+            Self::Launch(_) => ExitCode::NotRun,
+            Self::Shim(_) => ExitCode::Usage,
         }
     }
 
     /// A short name for scripts, which does not change.
-    pub fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> &str {
         match self {
+            Self::Store(error) => error.kind(),
+            Self::Earlier(failure) => &failure.kind,
+            Self::Settings(_) => "bad-settings",
             Self::Endpoint(_) => "bad-endpoint",
             Self::Release { .. } | Self::TwoReleases { .. } => "bad-release",
+            Self::NoSackYet { .. } => "no-sack-yet",
+            Self::TlsWithoutCa => "tls-without-ca",
+            Self::UnknownCa { .. } => "ca-unknown",
+            Self::HalfOfClientCertificate => "half-of-client-certificate",
+            Self::TlsFiles(error) => error.kind(),
             Self::NoController(_) => "no-controller",
             Self::Credential(error) => error.kind(),
             Self::Controllers(failures) => failures.telling().map_or("unreachable", Reason::kind),
@@ -114,13 +216,19 @@ impl Error {
             Self::Set(_) => "dangerous-name",
             Self::NotSent { .. } => "not-sent",
             Self::Write(error) => error.kind(),
+            Self::Replace(error) => error.kind(),
+            Self::Launch(error) => error.kind(),
+            Self::Shim(error) => error.kind(),
             Self::Output(_) => "output-failed",
         }
     }
 
-    /// What each of several controllers said; empty where the message says it all.
+    /// What each of several controllers said, or each place where a credential could have been;
+    /// empty where the message says it all.
     pub fn causes(&self) -> Vec<String> {
         match self {
+            Self::Credential(CredentialError::None { looked, .. }) => looked.clone(),
+            Self::Earlier(failure) => failure.causes.clone(),
             Self::Controllers(failures) if failures.all().len() > 1 => {
                 failures.all().iter().map(ToString::to_string).collect()
             }
@@ -131,6 +239,9 @@ impl Error {
     /// What to do about it.
     pub fn hint(&self) -> String {
         match self {
+            Self::Store(error) => error.hint(),
+            Self::Earlier(failure) => failure.hint.clone(),
+            Self::Settings(error) => error.hint().into(),
             Self::Endpoint(_) => {
                 "controllers are given as host, host:port or [IPv6]:port, separated by commas or \
                  spaces"
@@ -142,6 +253,20 @@ impl Error {
                  even of a newer one; `straw releases` lists those it knows"
                     .into()
             }
+            Self::NoSackYet { .. } => {
+                "leave the release out if it is not certain, or use a token".into()
+            }
+            Self::TlsWithoutCa => {
+                "give the cluster's CA with --ca-cert (the ca_cert.pem beside its slurm.conf)"
+                    .into()
+            }
+            Self::UnknownCa { .. } => {
+                "give the CA with --ca-cert; or, if this cluster has no TLS, remove the file. (The \
+                 .straw.json beside it is damaged, can be written by others, or names another CA.)"
+                    .into()
+            }
+            Self::HalfOfClientCertificate => "give both --client-cert and --client-key".into(),
+            Self::TlsFiles(error) => error.hint(),
             Self::NoController(_) => {
                 "name a controller: `straw fetch HOST`, or SLURM_CONF_SERVER=HOST; or have the \
                  site's DNS name it (SRV record _slurmctld._tcp)"
@@ -163,6 +288,9 @@ impl Error {
                     .into()
             }
             Self::Write(error) => error.hint(),
+            Self::Replace(error) => error.hint(),
+            Self::Launch(error) => error.hint(),
+            Self::Shim(error) => error.hint().into(),
             Self::Output(_) => "is the disk full, or was the reader of a pipe gone?".into(),
         }
     }
@@ -172,21 +300,46 @@ impl Error {
     pub(crate) fn may_pass(&self) -> bool {
         let from_a_proxy = match self {
             Self::Controllers(failures) => {
-                matches!(failures.telling(), Some(Reason::Silent | Reason::Http))
+                matches!(
+                    failures.telling(),
+                    Some(
+                        Reason::Silent
+                            | Reason::Http
+                            | Reason::Transport(TransportError::Tls(TlsError::ClosedAtOnce))
+                    )
+                )
             }
             _ => false,
         };
         from_a_proxy || self.exit_code() == ExitCode::Unreachable
     }
 
+    /// The error as it is noted for others who would ask in vain.
+    pub(crate) fn to_failure(&self, key: &str) -> Failure {
+        let causes = self.causes();
+        Failure {
+            key: key.to_owned(),
+            exit_code: self.exit_code() as u8,
+            kind: self.kind().to_owned(),
+            message: safe(&self.to_string()).into_owned(),
+            causes: causes
+                .iter()
+                .map(|cause| safe(cause).into_owned())
+                .collect(),
+            hint: self.hint(),
+        }
+    }
+
     /// The error as `--json` shows it.
     pub fn to_json(&self) -> Value {
+        let causes = self.causes();
+        let causes: Vec<_> = causes.iter().map(|cause| without_tokens(cause)).collect();
         json!({
             "error": {
                 "exit_code": self.exit_code() as u8,
                 "kind": self.kind(),
-                "message": self.to_string(),
-                "causes": self.causes(),
+                "message": without_tokens(&self.to_string()),
+                "causes": causes,
                 "hint": self.hint(),
             }
         })
@@ -199,6 +352,6 @@ impl Error {
             text.push_str(&format!("  {cause}\n"));
         }
         text.push_str(&format!("\nhint: {}\n", self.hint()));
-        text
+        safe(&text).into_owned()
     }
 }

@@ -3,26 +3,30 @@
 //!
 //! ```no_run
 //! use std::time::Duration;
-//! use straw::config::{self, ConfigSet};
+//! use straw::config::{self, ConfigSet, Origin};
 //! use straw::controller::{self, FileSet, Query};
-//! use straw::credential::TokenSource;
+//! use straw::credential::{Source, TokenSource};
 //! use straw::endpoint::Endpoint;
 //! use straw::network::System;
 //!
 //! let query = Query {
 //!     controllers: Endpoint::parse_list(["ctl1,ctl2"])?,
-//!     token: TokenSource::File("/run/secrets/slurm-jwt".into()),
-//!     files: FileSet::Client,
+//!     credential: Source::Token(TokenSource::File("/run/secrets/slurm-jwt".into())),
+//!     tls: None,
 //!     release: None,
 //!     known: Default::default(),
 //!     timeout: Duration::from_secs(10),
 //!     wait: Duration::ZERO,
 //!     max_size: 64 << 20,
 //! };
-//! let fetched = controller::fetch(&query, &System)?;
-//! let set = ConfigSet::new(fetched.config)?;
-//! let controller = fetched.controller.to_string();
-//! config::write("/etc/slurm".as_ref(), &set, &controller, fetched.version, query.timeout)?;
+//! let fetched = controller::fetch(&query, FileSet::Client, &System)?;
+//! let set = ConfigSet::new(fetched.content)?;
+//! let origin = Origin {
+//!     controller: fetched.controller.to_string(),
+//!     version: fetched.version,
+//!     ca: None,
+//! };
+//! config::write("/etc/slurm".as_ref(), &set, &origin, query.timeout)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -35,10 +39,14 @@ pub mod cli;
 pub mod config;
 pub mod controller;
 pub mod credential;
+pub mod disk;
 pub mod dns;
 pub mod endpoint;
 pub mod error;
+pub mod launch;
 pub mod network;
+mod signals;
+pub mod store;
 mod text;
 pub mod transport;
 

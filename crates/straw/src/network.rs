@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::dns::{ResolveError, Resolver, SrvRecords};
+use crate::transport::tls::{self, Tls};
 use crate::transport::{Received, TransportError, tcp};
 
 /// Names, connections and time.
@@ -23,7 +24,8 @@ pub trait Network {
     /// [`ResolveError`], at `deadline` at the latest.
     fn controllers(&self, deadline: Instant) -> Result<SrvRecords, ResolveError>;
 
-    /// Sends a request over a new connection and takes the reply, of at most `max_size` bytes.
+    /// Sends a request over a new connection, inside TLS where that is given, and takes the reply,
+    /// of at most `max_size` bytes.
     ///
     /// # Errors
     ///
@@ -31,6 +33,7 @@ pub trait Network {
     fn exchange(
         &self,
         address: SocketAddr,
+        tls: Option<&Tls>,
         request: &[u8],
         max_size: usize,
         connect_by: Instant,
@@ -64,12 +67,16 @@ impl Network for System {
     fn exchange(
         &self,
         address: SocketAddr,
+        tls: Option<&Tls>,
         request: &[u8],
         max_size: usize,
         connect_by: Instant,
         deadline: Instant,
     ) -> Result<Received, TransportError> {
-        tcp::exchange(address, request, max_size, connect_by, deadline)
+        match tls {
+            None => tcp::exchange(address, request, max_size, connect_by, deadline),
+            Some(tls) => tls::exchange(tls, address, request, max_size, connect_by, deadline),
+        }
     }
 
     fn now(&self) -> Instant {

@@ -1,10 +1,15 @@
 //! Pieces of text that messages of several modules are made of.
 
+use std::borrow::Cow;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
-/// A span of time in its two largest units: `3h 20m`. What is below a second is left out.
+/// A span of time in its two largest units: `3h 20m`. What is below a second is left out, unless
+/// it is all there is.
 pub(crate) fn span(duration: Duration) -> String {
+    if duration < Duration::from_secs(1) && !duration.is_zero() {
+        return format!("{}ms", duration.as_millis());
+    }
     let text = humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string();
     let mut units = text.split(' ');
     match (units.next(), units.next()) {
@@ -13,9 +18,91 @@ pub(crate) fn span(duration: Duration) -> String {
     }
 }
 
+/// A time in seconds since 1970 as a date in UTC; `None` beyond the year 9999, which cannot be
+/// written.
+pub(crate) fn time(seconds: u64) -> Option<String> {
+    const YEAR_10000: u64 = 253_402_300_800;
+    let time = UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?;
+    (seconds < YEAR_10000).then(|| humantime::format_rfc3339_seconds(time).to_string())
+}
+
+/// A text for a person's terminal: without tokens, and without what a terminal would obey.
+pub(crate) fn safe(text: &str) -> Cow<'_, str> {
+    let text = without_tokens(text);
+    let obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if !text.contains(obeyed) {
+        return text;
+    }
+    let mut safe = String::new();
+    for c in text.chars() {
+        if obeyed(c) {
+            safe.extend(c.escape_debug());
+        } else {
+            safe.push(c);
+        }
+    }
+    Cow::Owned(safe)
+}
+
+/// A text without the tokens that stand in it, wherever they were put by mistake: as a file's name,
+/// as a release, as a command.
+pub(crate) fn without_tokens(text: &str) -> Cow<'_, str> {
+    let in_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let mut shown = Cow::Borrowed(text);
+    for word in text.split(|c| !in_token(c)) {
+        let word = word.trim_matches('.');
+        if crate::credential::is_token(word) {
+            shown = Cow::Owned(shown.replace(word, "[a token]"));
+        }
+    }
+    shown
+}
+
+/// What a text is known again by, without telling it: 64 bits of FNV-1a, the same in every release.
+pub(crate) fn mark_of(text: &str) -> String {
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    format!("{hash:016x}")
+}
+
 /// What the system says of an error, without the number that the standard library adds.
 pub(crate) fn system_text(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     text.to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_not_handed_on() {
+        let token = lab::jwt::sign_text(b"key", r#"{"alg":"HS256"}"#, r#"{"sun":"alice"}"#);
+        for (text, shown) in [
+            ("`TOKEN`: no release", "`[a token]`: no release"),
+            (
+                "no SLURM_JWT=TOKEN, no /run/TOKEN",
+                "no SLURM_JWT=[a token], no /run/[a token]",
+            ),
+            ("it is TOKEN.", "it is [a token]."),
+            ("a.b.c of ctl1.example.org", "a.b.c of ctl1.example.org"),
+        ] {
+            assert_eq!(without_tokens(&text.replace("TOKEN", &token)), shown);
+        }
+        assert_eq!(safe("a\x1b[2J\n"), "a\\u{1b}[2J\n");
+    }
+
+    #[test]
+    fn spans() {
+        for (milliseconds, text) in [
+            (0, "0s"),
+            (300, "300ms"),
+            (1500, "1s"),
+            (12_000_000, "3h 20m"),
+        ] {
+            assert_eq!(span(Duration::from_millis(milliseconds)), text);
+        }
+    }
 }

@@ -6,7 +6,7 @@ pub(crate) mod return_code;
 pub(crate) mod token;
 
 use crate::codec::{Reader, Writer};
-use crate::credential::skip_section;
+use crate::credential::{payload, skip_section};
 use crate::{
     Credential, DecodeError, EncodeError, Errno, Header, HeaderFlags, MAX_FRAME, MessageType,
     PluginId, ProtocolVersion, ResponseAuthToken, ResponseConfig,
@@ -30,50 +30,97 @@ pub(crate) mod sealed {
     }
 }
 
-/// A whole request, from its length prefix on.
+/// A request with its body, of which the credential is yet to be made.
 ///
-/// Without a credential the header says that there is none: that is how a controller is asked
-/// which versions it accepts (docs/protocol.md, section 6.1).
-///
-/// The bytes hold the credential: treat them as a secret.
+/// A token can be sent with any request. A credential out of a munge or a SACK socket is made for
+/// one: it carries the [`payload`](Self::payload) that the request says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnsealedRequest {
+    version: ProtocolVersion,
+    message_type: MessageType,
+    body: Vec<u8>,
+}
+
+impl UnsealedRequest {
+    /// Encodes the body.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError::Version`] for a version that this crate does not speak, [`EncodeError::Nul`]
+    /// and [`EncodeError::TooLong`] for strings that cannot be sent.
+    pub fn new<R: Request>(request: &R, version: ProtocolVersion) -> Result<Self, EncodeError> {
+        if !version.is_supported() {
+            return Err(EncodeError::Version(version));
+        }
+        let mut body = Writer::default();
+        request.encode(&mut body, version)?;
+        Ok(Self {
+            version,
+            message_type: R::TYPE,
+            body: body.into_bytes(),
+        })
+    }
+
+    /// The protocol version that it is encoded for.
+    pub fn version(&self) -> ProtocolVersion {
+        self.version
+    }
+
+    /// What a credential for this request has to carry, so that it is good for no other
+    /// (docs/protocol.md, section 7.1).
+    pub fn payload(&self) -> Vec<u8> {
+        payload(self.version, self.message_type, &self.body)
+    }
+
+    /// The whole request, from its length prefix on.
+    ///
+    /// Without a credential the header says that there is none: that is how a controller is asked
+    /// which versions it accepts (docs/protocol.md, section 6.1).
+    ///
+    /// The bytes hold the credential: treat them as a secret.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError::Nul`] and [`EncodeError::TooLong`] for a credential that cannot be sent.
+    pub fn seal(&self, credential: Option<&Credential<'_>>) -> Result<Vec<u8>, EncodeError> {
+        let header = Header {
+            version: self.version,
+            flags: if credential.is_some() {
+                HeaderFlags::default()
+            } else {
+                HeaderFlags::NO_AUTH
+            },
+            message_type: self.message_type,
+            body_length: u32::try_from(self.body.len()).map_err(|_| EncodeError::TooLong)?,
+        };
+        let mut w = Writer::default();
+        w.u32(0);
+        header.encode(&mut w)?;
+        if let Some(credential) = credential {
+            credential.encode(&mut w)?;
+        }
+        w.bytes(&self.body);
+        let length = w.len() - 4;
+        if length > MAX_FRAME {
+            return Err(EncodeError::TooLong);
+        }
+        w.patch_u32(0, length as u32);
+        Ok(w.into_bytes())
+    }
+}
+
+/// A whole request in one step, for a credential that is there already: a token, or none. See
+/// [`UnsealedRequest`].
 ///
 /// # Errors
 ///
-/// [`EncodeError::Version`] for a version that this crate does not speak, [`EncodeError::Nul`]
-/// and [`EncodeError::TooLong`] for strings that cannot be sent.
+/// Those of [`UnsealedRequest::new`] and [`UnsealedRequest::seal`].
 pub fn encode_request<R: Request>(
     request: &R,
     version: ProtocolVersion,
     credential: Option<&Credential<'_>>,
 ) -> Result<Vec<u8>, EncodeError> {
-    let mut body = Writer::default();
-    request.encode(&mut body, version)?;
-    let body = body.into_bytes();
-    let body_length = u32::try_from(body.len()).map_err(|_| EncodeError::TooLong)?;
-
-    let mut w = Writer::default();
-    w.u32(0);
-    let header = Header {
-        version,
-        flags: if credential.is_some() {
-            HeaderFlags::default()
-        } else {
-            HeaderFlags::NO_AUTH
-        },
-        message_type: R::TYPE,
-        body_length,
-    };
-    header.encode(&mut w)?;
-    if let Some(credential) = credential {
-        credential.encode(&mut w)?;
-    }
-    w.bytes(&body);
-    let length = w.len() - 4;
-    if length > MAX_FRAME {
-        return Err(EncodeError::TooLong);
-    }
-    w.patch_u32(0, length as u32);
-    Ok(w.into_bytes())
+    UnsealedRequest::new(request, version)?.seal(credential)
 }
 
 /// A reply, taken apart as far as every message has the same parts.

@@ -1,24 +1,23 @@
 //! `straw fetch`: the files of a controller, into a directory or onto stdout.
 
-use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use secrecy::ExposeSecret as _;
 use serde_json::json;
-use slurm_protocol::{ParseReleaseError, Release};
+use slurm_protocol::ResponseConfig;
 
-use super::args::{Auth, Fetch, Output};
-use super::{Environment, print};
-use crate::config::{self, Change, ConfigSet, Written};
-use crate::controller::{self, Fetched, Query};
-use crate::credential::{CredentialError, TokenSource};
-use crate::endpoint::Endpoint;
+use super::adapting::{self, Adapting, adapt_here, has_slurm};
+use super::args::{Fetch, Output};
+use super::{Environment, plan, print};
+use crate::config::adapt::{Adapted, ByHand, Severity};
+use crate::config::{self, CA_CERT, Change, ConfigSet, Known, Origin, Written};
+use crate::controller::{self, Fetched};
 use crate::error::Error;
 use crate::network::System;
 
 /// What to do with the files.
 enum Target {
+    Nowhere,
     Directory(PathBuf),
     Stdout(String),
 }
@@ -28,112 +27,97 @@ pub(super) fn run(
     output: &Output,
     environment: &Environment,
 ) -> Result<(), Error> {
-    let (query, target) = plan(arguments, environment)?;
-    let mut fetched = controller::fetch(&query, &System)?;
-    let set = ConfigSet::new(std::mem::take(&mut fetched.config))?;
+    let output_directory = arguments.output.clone();
+    let target = match arguments.stdout {
+        _ if arguments.explain => Target::Nowhere,
+        Some(name) => Target::Stdout(name),
+        None => Target::Directory(arguments.output),
+    };
+    let known = match &target {
+        Target::Directory(directory) => Known::of(directory),
+        // What was learned of the directory that is meant counts, though nothing is written.
+        Target::Nowhere => Known::of(&output_directory),
+        Target::Stdout(_) => Known::default(),
+    };
+    let wrote_ca_cert = known.wrote_ca_cert;
+    let query = plan::query(arguments.servers, arguments.access, environment, known)?;
+    let mut fetched = controller::fetch(&query, arguments.files.into(), &System)?;
+    let set = ConfigSet::new(std::mem::take(&mut fetched.content))?;
     log::info!(
-        "{} ({}) answered; protocol version spoken, which need not be its own: {}; exchanges: {}",
+        "{} ({}) answered, in the words of protocol version {}; exchanges: {}",
         fetched.controller,
         fetched.address,
         fetched.version,
         fetched.exchanges
     );
+    let set = match (&query.tls, &target) {
+        // One that the user put there is already where it belongs, and stays as it is.
+        (Some(_), Target::Directory(directory))
+            if !wrote_ca_cert && directory.join(CA_CERT).exists() =>
+        {
+            set
+        }
+        (Some(tls), _) => set.with_ca(tls.ca_pem().as_bytes()),
+        (None, _) => set,
+    };
+    let adapting = Adapting::new(arguments.adapt, arguments.by_hand);
+    if let Target::Nowhere = target {
+        let adapted = adapt_here(&set, &query, &fetched, &adapting.by_hand);
+        return print(
+            match output.json {
+                true => format!("{:#}\n", adapting::describe(&adapted)),
+                false => adapting::explanation(&adapted),
+            }
+            .as_bytes(),
+        );
+    }
+    let adapted = adapting.apply(&set, &query, &fetched);
+    adapting::log(&adapted);
+    let set = adapted.set;
     match target {
+        Target::Nowhere => Ok(()),
         Target::Stdout(name) => show(&set, name),
         Target::Directory(directory) => {
-            let controller = fetched.controller.to_string();
-            let written = config::write(
-                &directory,
+            let origin = Origin {
+                controller: fetched.controller.to_string(),
+                version: fetched.version,
+                ca: query.tls.as_ref().map(|tls| tls.ca_pem().to_owned()),
+            };
+            let written = config::write(&directory, &set, &origin, query.timeout)?;
+            // Asking Slurm's library takes longer than all the rest, so not for what is known.
+            let is_new = written
+                .files
+                .iter()
+                .any(|(_, change)| *change == Change::Written);
+            if is_new && !arguments.adapt && has_slurm() {
+                warn(&adapt_here(&set, &query, &fetched, &ByHand::default()));
+            }
+            report(
+                &fetched,
                 &set,
-                &controller,
-                fetched.version,
-                query.timeout,
-            )?;
-            report(&fetched, &set, &written, &directory, output)
+                &written,
+                &directory,
+                origin.ca.is_some(),
+                output,
+            )
         }
     }
 }
 
-/// Arguments and environment as one plan.
-fn plan(arguments: Fetch, environment: &Environment) -> Result<(Query, Target), Error> {
-    let mut servers = arguments.servers;
-    servers.retain(|server| !server.trim().is_empty());
-    let (servers, behind) = split_release(servers)?;
-    let servers = match &environment.controllers {
-        Some(list) if servers.is_empty() => vec![list.clone()],
-        _ => servers,
-    };
-    let given = arguments.release.map(|text| release(&text)).transpose()?;
-    if let (Some(first), Some(second)) = (behind, given)
-        && first != second
-    {
-        return Err(Error::TwoReleases { first, second });
+/// Says that something would break here.
+fn warn(adapted: &Adapted) {
+    let broken = adapted
+        .findings
+        .iter()
+        .filter(|finding| finding.severity != Severity::Note);
+    let count = adapted.changes.len() + broken.count();
+    if count > 0 {
+        log::warn!(
+            "{count} {} of this configuration would make Slurm's commands fail in this container: \
+             --explain tells more, --adapt changes what can be changed",
+            if count == 1 { "line" } else { "lines" }
+        );
     }
-    let target = match arguments.stdout {
-        Some(name) => Target::Stdout(name),
-        None => Target::Directory(arguments.output),
-    };
-    let known = match &target {
-        Target::Directory(directory) => config::known_versions(directory),
-        Target::Stdout(_) => BTreeMap::new(),
-    };
-    let query = Query {
-        controllers: Endpoint::parse_list(servers.iter().map(String::as_str))?,
-        token: token(arguments.auth, arguments.token_file, environment)?,
-        files: arguments.files.into(),
-        release: given.or(behind),
-        known,
-        timeout: arguments.timeout,
-        wait: arguments.wait,
-        max_size: arguments.max_size,
-    };
-    Ok((query, target))
-}
-
-/// The release that may stand behind the controllers, as the tool that straw replaces wanted it.
-fn split_release(mut servers: Vec<String>) -> Result<(Vec<String>, Option<Release>), Error> {
-    let not_a_release = Err(ParseReleaseError::NotARelease);
-    match servers.last().map(|last| last.parse::<Release>()) {
-        None => Ok((servers, None)),
-        Some(result) if result == not_a_release => Ok((servers, None)),
-        Some(_) => {
-            let last = servers.pop().unwrap_or_default();
-            Ok((servers, Some(release(&last)?)))
-        }
-    }
-}
-
-fn release(text: &str) -> Result<Release, Error> {
-    text.parse().map_err(|error| Error::Release {
-        release: text.escape_debug().to_string(),
-        error,
-    })
-}
-
-/// The first place that has a token.
-fn token(
-    auth: Auth,
-    file: Option<PathBuf>,
-    environment: &Environment,
-) -> Result<TokenSource, Error> {
-    // A token is all there is yet, so both ask for the same.
-    let (Auth::Auto | Auth::Jwt) = auth;
-    if let Some(file) = file.or_else(|| environment.token_file.clone().map(PathBuf::from)) {
-        return Ok(TokenSource::File(file));
-    }
-    let in_variable = match &environment.token {
-        Some(token) if !token.expose_secret().trim().is_empty() => {
-            return Ok(TokenSource::Variable(token.clone()));
-        }
-        Some(_) => "SLURM_JWT (empty)",
-        None => "SLURM_JWT (not set)",
-    };
-    let looked = vec![
-        "--token-file (not given)".to_owned(),
-        "SLURM_JWT_FILE (not set)".to_owned(),
-        in_variable.to_owned(),
-    ];
-    Err(CredentialError::None { looked }.into())
 }
 
 /// Names as a list that a line can hold.
@@ -156,10 +140,11 @@ fn show(set: &ConfigSet, name: String) -> Result<(), Error> {
 }
 
 fn report(
-    fetched: &Fetched,
+    fetched: &Fetched<ResponseConfig>,
     set: &ConfigSet,
     written: &Written,
     directory: &Path,
+    tls: bool,
     output: &Output,
 ) -> Result<(), Error> {
     if output.json {
@@ -181,6 +166,7 @@ fn report(
             "address": fetched.address.to_string(),
             "protocol_version": fetched.version.index(),
             "exchanges": fetched.exchanges,
+            "tls": tls,
             "directory": directory.to_string_lossy(),
             "files": files,
         });

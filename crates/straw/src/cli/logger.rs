@@ -5,6 +5,7 @@ use std::io::Write as _;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use super::args::Output;
+use crate::text::safe;
 
 struct Stderr;
 
@@ -36,7 +37,8 @@ impl Log for Stderr {
             Level::Trace => "trace",
         };
         // There is nobody to tell that stderr is gone.
-        let _ = writeln!(std::io::stderr(), "{level}: {}", record.args());
+        let text = record.args().to_string();
+        let _ = writeln!(std::io::stderr(), "{level}: {}", safe(&text));
     }
 
     fn flush(&self) {}

@@ -23,6 +23,10 @@ pub(super) struct Manifest {
     /// The protocol version, by its index, that each controller accepted.
     #[serde(default)]
     pub(super) controllers: BTreeMap<String, u8>,
+    /// The CA's certificates in PEM, where the files came through TLS. Then nothing goes out in the
+    /// clear the next time, and no other CA is trusted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) ca: Option<String>,
 }
 
 impl Manifest {

@@ -7,6 +7,9 @@ use std::fmt;
 
 use slurm_protocol::ResponseConfig;
 
+/// The name under which Slurm's commands look for a CA's certificates.
+pub const CA_CERT: &str = "ca_cert.pem";
+
 /// The longest part of a name between two slashes, in bytes, as file systems have it. What straw
 /// puts before the name of a temporary file is allowed for.
 const LONGEST_COMPONENT: usize = 240;
@@ -27,6 +30,13 @@ pub struct File {
     pub content: Vec<u8>,
     /// Whether it is a script, to be executable.
     pub execute: bool,
+}
+
+impl File {
+    /// The mode that it is written with.
+    pub(crate) fn mode(&self) -> u32 {
+        if self.execute { 0o755 } else { 0o644 }
+    }
 }
 
 impl fmt::Debug for File {
@@ -53,6 +63,12 @@ impl ConfigSet {
         let mut files = BTreeMap::new();
         for file in reply.files.into_iter().filter(|file| file.exists) {
             let name = FileName::parse(&file.name)?;
+            if name.as_str() == CA_CERT {
+                return Err(SetError::Name {
+                    name: name.to_string(),
+                    reason: "whom to trust is not for a controller to say".to_owned(),
+                });
+            }
             let (content, execute) = (file.content, file.execute);
             // The same name can come twice, included from two files, then with the same content.
             match files.entry(name) {
@@ -89,6 +105,24 @@ impl ConfigSet {
         Ok(Self { files })
     }
 
+    /// Puts the CA's certificates, in PEM, beside slurm.conf, where Slurm's commands look for them
+    /// (docs/protocol.md, section 10).
+    pub fn with_ca(mut self, pem: &[u8]) -> Self {
+        let file = File {
+            content: pem.to_vec(),
+            execute: false,
+        };
+        self.files.insert(FileName(CA_CERT.to_owned()), file);
+        self
+    }
+
+    /// Gives a file another content; there is none of this name otherwise.
+    pub(super) fn set_content(&mut self, name: &FileName, content: Vec<u8>) {
+        if let Some(file) = self.files.get_mut(name) {
+            file.content = content;
+        }
+    }
+
     /// The files by name.
     pub fn files(&self) -> impl Iterator<Item = (&FileName, &File)> {
         self.files.iter()
@@ -108,6 +142,21 @@ impl ConfigSet {
     pub fn get(&self, name: &str) -> Option<&File> {
         let (_, file) = self.files.iter().find(|(key, _)| key.0 == name)?;
         Some(file)
+    }
+}
+
+#[cfg(test)]
+impl ConfigSet {
+    /// A set of these files, for tests that need no reply.
+    pub(crate) fn of(files: &[(&str, &str)]) -> Self {
+        let file = |&(name, content): &(&str, &str)| {
+            let content = content.as_bytes().to_vec();
+            let execute = false;
+            (FileName(name.to_owned()), File { content, execute })
+        };
+        Self {
+            files: files.iter().map(file).collect(),
+        }
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use slurm_protocol::{
     DecodeError, EncodeError, Errno, FrameError, Message, ProtocolVersion, Release,
 };
 
-use super::{FileSet, Query};
-use crate::credential::Token;
+use super::{Errand, Query};
+use crate::credential::{CredentialError, Method, Opened};
 use crate::dns::ResolveError;
 use crate::endpoint::Endpoint;
 use crate::error::ExitCode;
@@ -19,9 +20,11 @@ use crate::transport::TransportError;
 pub struct Failure {
     /// The controller, as it was named.
     pub controller: Endpoint,
+    /// The address that answered, where it said that another controller is in charge.
+    pub standby: Option<SocketAddr>,
     /// Why it gave nothing.
     pub reason: Reason,
-    /// Whether the credential went out to it.
+    /// Whether the credential went out to it in the clear.
     pub credential_sent: bool,
 }
 
@@ -43,6 +46,8 @@ pub enum Reason {
     Silent,
     /// It refused the credential.
     Refused {
+        /// What was sent.
+        method: Method,
         /// Whether by closing the connection.
         silently: bool,
         /// The version that was spoken.
@@ -61,6 +66,18 @@ pub enum Reason {
     ConfiglessDisabled,
     /// The user may not have this set.
     NotAllowed,
+    /// It makes tokens for root and SlurmUser only.
+    TokensDisabled,
+    /// It makes a token for another user only for root and SlurmUser.
+    TokenForOther,
+    /// It makes no token that lives so long.
+    LifespanTooLong,
+    /// It has no auth/jwt, so it makes no tokens.
+    NoTokens,
+    /// What it sent for a token is none.
+    NotAToken,
+    /// No credential could be made.
+    Credential(CredentialError),
     /// It wants TLS.
     TlsRequired {
         /// Its own version.
@@ -86,6 +103,11 @@ impl Reason {
                 ..
             } | Self::ConfiglessDisabled
                 | Self::NotAllowed
+                | Self::TokensDisabled
+                | Self::TokenForOther
+                | Self::LifespanTooLong
+                | Self::NoTokens
+                | Self::Credential(_)
                 | Self::Request(_)
         )
     }
@@ -100,7 +122,7 @@ impl Reason {
                 ExitCode::Usage | ExitCode::Unreachable => 1,
                 ExitCode::Version => 2,
                 ExitCode::Credential => 3,
-                ExitCode::NotServed | ExitCode::Tls | ExitCode::BadReply | ExitCode::Files => 4,
+                _ => 4,
             },
         }
     }
@@ -129,13 +151,22 @@ impl Reason {
                 TransportError::Frame(FrameError::Tls) => ExitCode::Tls,
                 TransportError::Frame(FrameError::TooLarge { .. }) => ExitCode::BadReply,
                 TransportError::Frame(_) => ExitCode::Version,
+                TransportError::Tls(_) => ExitCode::Tls,
                 _ => ExitCode::Unreachable,
             },
-            Self::Silent | Self::Refused { .. } => ExitCode::Credential,
+            Self::Silent | Self::Refused { .. } | Self::Credential(_) => ExitCode::Credential,
             Self::Http | Self::NoCommonVersion { .. } | Self::NotSlurm(_) => ExitCode::Version,
-            Self::ConfiglessDisabled | Self::NotAllowed | Self::Code(_) => ExitCode::NotServed,
+            Self::ConfiglessDisabled
+            | Self::NotAllowed
+            | Self::TokensDisabled
+            | Self::TokenForOther
+            | Self::LifespanTooLong
+            | Self::NoTokens
+            | Self::Code(_) => ExitCode::NotServed,
             Self::TlsRequired { .. } => ExitCode::Tls,
-            Self::Malformed(_) | Self::Unexpected(_) | Self::Request(_) => ExitCode::BadReply,
+            Self::Malformed(_) | Self::Unexpected(_) | Self::NotAToken | Self::Request(_) => {
+                ExitCode::BadReply
+            }
         }
     }
 
@@ -151,6 +182,7 @@ impl Reason {
                 TransportError::Frame(FrameError::Tls) => "tls-answer",
                 TransportError::Frame(FrameError::TooLarge { .. }) => "reply-too-large",
                 TransportError::Frame(_) => "not-slurmctld",
+                TransportError::Tls(error) => error.kind(),
             },
             Self::Standby(_) => "standby",
             Self::Busy(_) => "busy",
@@ -161,9 +193,14 @@ impl Reason {
             Self::NotSlurm(_) => "not-slurmctld",
             Self::ConfiglessDisabled => "configless-off",
             Self::NotAllowed => "set-not-allowed",
+            Self::TokensDisabled => "tokens-disabled",
+            Self::TokenForOther => "token-for-other",
+            Self::LifespanTooLong => "lifespan-too-long",
+            Self::NoTokens => "no-tokens",
+            Self::Credential(error) => error.kind(),
             Self::TlsRequired { .. } => "tls-required",
             Self::Code(_) => "slurm-error",
-            Self::Malformed(_) => "reply-malformed",
+            Self::Malformed(_) | Self::NotAToken => "reply-malformed",
             Self::Unexpected(_) => "reply-unexpected",
             Self::Request(_) => "request-impossible",
         }
@@ -191,22 +228,26 @@ impl fmt::Display for Reason {
             Self::Standby(code) | Self::Busy(code) | Self::Code(code) => code.fmt(f),
             Self::Silent => f.write_str("it closed the connection without a word"),
             Self::Refused {
-                silently: false, ..
+                method,
+                silently: false,
+                ..
             } => write!(
                 f,
-                "it refused the token ({}, error {})",
+                "it refused {} ({}, error {})",
+                method.noun(),
                 Errno::SLURM_PROTOCOL_AUTHENTICATION_ERROR
                     .name()
                     .unwrap_or_default(),
                 Errno::SLURM_PROTOCOL_AUTHENTICATION_ERROR.0
             ),
             Self::Refused {
+                method,
                 silently: true,
                 version,
             } => write!(
                 f,
-                "it accepts protocol version {version}, but closed the connection on seeing the \
-                 token"
+                "it accepts protocol version {version}, but closed the connection on seeing {}",
+                method.noun()
             ),
             Self::Http => f.write_str("it answers in HTTP"),
             Self::NoCommonVersion { controller } => {
@@ -219,7 +260,12 @@ impl fmt::Display for Reason {
             }
             Self::NotSlurm(error) => write!(f, "its answer is not Slurm's: {error}"),
             Self::ConfiglessDisabled => Errno::ESLURM_CONFIGLESS_DISABLED.fmt(f),
-            Self::NotAllowed => Errno::ESLURM_USER_ID_MISSING.fmt(f),
+            Self::NotAllowed | Self::TokenForOther => Errno::ESLURM_USER_ID_MISSING.fmt(f),
+            Self::TokensDisabled => Errno::ESLURM_ACCESS_DENIED.fmt(f),
+            Self::LifespanTooLong => Errno::ESLURM_INVALID_TIME_LIMIT.fmt(f),
+            Self::NoTokens => f.write_str("it makes no tokens"),
+            Self::NotAToken => f.write_str("what it sent is not a token (a JWT)"),
+            Self::Credential(error) => error.fmt(f),
             Self::TlsRequired { .. } => Errno::ESLURM_TLS_REQUIRED.fmt(f),
             Self::Malformed(error) => write!(f, "its reply is malformed: {error}"),
             Self::Unexpected(Some(Message::Other(message))) => {
@@ -236,19 +282,30 @@ impl fmt::Display for Reason {
 pub struct Failures {
     failures: Vec<Failure>,
     release: Option<Release>,
-    files: FileSet,
+    errand: Errand,
+    method: Method,
+    place: String,
     user: Option<String>,
     waited: bool,
+    ca: Option<PathBuf>,
 }
 
 impl Failures {
-    pub(super) fn new(failures: Vec<Failure>, query: &Query, token: &Token) -> Self {
+    pub(super) fn new(
+        failures: Vec<Failure>,
+        query: &Query,
+        errand: &Errand,
+        credential: &Opened,
+    ) -> Self {
         Self {
             failures,
             release: query.release,
-            files: query.files,
-            user: token.claims().user.clone(),
+            errand: errand.clone(),
+            method: credential.method(),
+            place: query.credential.place(),
+            user: credential.user().map(str::to_owned),
             waited: !query.wait.is_zero(),
+            ca: query.tls.as_ref().map(|tls| tls.ca_path().to_owned()),
         }
     }
 
@@ -273,14 +330,29 @@ impl Failures {
         self.release
     }
 
-    /// The set that was asked for.
-    pub(super) fn files(&self) -> FileSet {
-        self.files
+    /// What was asked for.
+    pub(super) fn errand(&self) -> &Errand {
+        &self.errand
+    }
+
+    /// How it was authenticated.
+    pub(super) fn method(&self) -> Method {
+        self.method
+    }
+
+    /// Where the credential came from.
+    pub(super) fn place(&self) -> &str {
+        &self.place
     }
 
     /// Whose the token is.
     pub(super) fn user(&self) -> Option<&str> {
         self.user.as_deref()
+    }
+
+    /// The file of the CA that was trusted, where TLS was spoken.
+    pub(super) fn ca(&self) -> Option<&Path> {
+        self.ca.as_deref()
     }
 
     /// Whether `--wait` was given.
@@ -292,8 +364,13 @@ impl Failures {
 impl fmt::Display for Failures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.failures.as_slice() {
-            [one] => write!(f, "no configuration from {one}"),
-            all => write!(f, "no configuration from any of {} controllers", all.len()),
+            [one] => write!(f, "no {} from {one}", self.errand.noun()),
+            all => write!(
+                f,
+                "no {} from any of {} controllers",
+                self.errand.noun(),
+                all.len()
+            ),
         }
     }
 }

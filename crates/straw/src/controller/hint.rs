@@ -1,9 +1,10 @@
 //! What to do about a controller that gave nothing.
 
-use slurm_protocol::{FrameError, ProtocolVersion, Release};
+use slurm_protocol::{Errno, FrameError, ProtocolVersion, Release};
 
-use super::FileSet;
 use super::failure::{Failures, Reason};
+use super::{Errand, FileSet};
+use crate::credential::Method;
 use crate::dns::ResolveError;
 use crate::transport::TransportError;
 
@@ -33,12 +34,13 @@ impl Failures {
             ),
             Reason::Busy(_) => self.or_wait("it may have more time later"),
             Reason::Silent => self.silent_hint(),
-            Reason::Refused { .. } => {
-                "is the token signed by this cluster's key (`scontrol token` on one of its login \
-                 nodes makes one), does its slurm.conf have AuthAltTypes=auth/jwt, do both clocks \
-                 agree, and is this the port of slurmctld rather than slurmd?"
-                    .into()
-            }
+            Reason::Refused { method, .. } => format!(
+                "{} came from {}: {}",
+                method.noun(),
+                self.place(),
+                refused_hint(*method)
+            ),
+            Reason::Credential(error) => error.hint(),
             Reason::Http => self.http_hint(),
             Reason::NoCommonVersion { controller } => self.version_hint(*controller),
             Reason::NotSlurm(_) => "is this the port of slurmctld (SlurmctldPort)?".into(),
@@ -47,10 +49,10 @@ impl Failures {
                  `scontrol reconfigure` (up to 23.02: restart slurmctld)"
                     .into()
             }
-            Reason::NotAllowed if self.files() == FileSet::Slurmd => {
+            Reason::NotAllowed if *self.errand() == Errand::Files(FileSet::Slurmd) => {
                 let whose = match self.user() {
                     Some(user) => format!("the token is {}'s", user.escape_debug()),
-                    None => "the token is not theirs".into(),
+                    None => format!("{} is not theirs", self.method().noun()),
                 };
                 format!(
                     "only root and SlurmUser may have the slurmd set, and {whose}; for client \
@@ -62,16 +64,47 @@ impl Failures {
                  set"
                 .into()
             }
+            Reason::TokensDisabled => {
+                "AuthAltParameters=disable_token_creation is set, so that only root and \
+                 SlurmUser can have tokens made: ask them for one"
+                    .into()
+            }
+            Reason::TokenForOther if !self.asks_for_another() => {
+                "the controller knows no user of this name or uid, and makes tokens only for those \
+                 that it knows"
+                    .into()
+            }
+            Reason::TokenForOther => {
+                "only root and SlurmUser may have a token made for another user (up to 21.08 not \
+                 even one for one's own name: leave --for out)"
+                    .into()
+            }
+            Reason::LifespanTooLong => {
+                "AuthAltParameters=max_token_lifespan sets a limit: ask for a shorter --lifespan, \
+                 or leave it out"
+                    .into()
+            }
+            Reason::NoTokens => {
+                "slurm.conf needs AuthAltTypes=auth/jwt and a key that tokens are signed with \
+                 (AuthAltParameters=jwt_key); where it names an identity provider's keys (jwks), \
+                 take tokens from there"
+                    .into()
+            }
             Reason::TlsRequired { .. } => {
-                format!("this cluster has TLSType=tls/s2n, and {}", self.no_tls())
+                format!("this cluster has TLSType=tls/s2n: {}", self.no_tls())
+            }
+            Reason::Code(Errno::ESLURM_AUTH_UNABLE_TO_GENERATE_TOKEN) => {
+                "where slurm.conf names an identity provider's keys (AuthAltParameters=jwks) and no \
+                 jwt_key, take tokens from there; otherwise slurmctld's log says more"
+                    .into()
             }
             Reason::Code(_) => "slurmctld's log says more".into(),
-            Reason::Malformed(_) | Reason::Unexpected(_) => {
+            Reason::Malformed(_) | Reason::Unexpected(_) | Reason::NotAToken => {
                 "is it a slurmctld? If so, this is a bug of straw's: please report it with the \
                  release of the controller and what -vv prints"
                     .into()
             }
-            Reason::Request(_) => "is the token a whole one?".into(),
+            Reason::Request(_) => "is the token, or the name after --for, a whole one?".into(),
         }
     }
 
@@ -85,13 +118,22 @@ impl Failures {
         }
     }
 
+    /// Whether a token for another user was asked for.
+    fn asks_for_another(&self) -> bool {
+        matches!(self.errand(), Errand::Token(request) if request.user.is_some())
+    }
+
+    /// A hint that TLS is wanted, and what went out without it.
     fn no_tls(&self) -> String {
+        let noun = self.method().noun();
         let sent = if self.all().iter().any(|failure| failure.credential_sent) {
-            "the token went out in the clear, so take it for seen"
+            format!("{noun} went out in the clear, so take it for seen")
         } else {
-            "the token was not sent"
+            format!("{noun} was not sent")
         };
-        format!("this straw speaks no TLS yet; {sent}")
+        format!(
+            "give the cluster's CA with --ca-cert (the ca_cert.pem beside its slurm.conf); {sent}"
+        )
     }
 
     fn silent_hint(&self) -> String {
@@ -104,11 +146,25 @@ impl Failures {
                 known_releases()
             ),
         };
+        let refused = match self.method() {
+            Method::Jwt => {
+                "it refused the token: then the token is not signed by this cluster's key, or \
+                 slurm.conf lacks AuthAltTypes=auth/jwt"
+            }
+            Method::Munge => {
+                "it refused the munge credential: then the socket is not of this cluster's munged, \
+                 the clocks disagree, or slurm.conf has another AuthType"
+            }
+            Method::Slurm => {
+                "it refused the SACK credential: then the socket is not of this cluster's, or \
+                 slurm.conf has another AuthType (before 23.11 there is no auth/slurm)"
+            }
+        };
         format!(
-            "either {doubt}, or, up to Slurm 24.05, it refused the token: then the token is not \
-             signed by this cluster's key, or slurm.conf lacks AuthAltTypes=auth/jwt. slurmctld's \
-             log tells them apart: it complains of a protocol version, or of authentication. (A \
-             proxy without a controller behind it closes, too.)"
+            "either {doubt}, or, up to Slurm 24.05, {refused}. (It came from {}.) slurmctld's log \
+             tells them apart: it complains of a protocol version, or of authentication. (A proxy \
+             without a controller behind it closes, too.)",
+            self.place()
         )
     }
 
@@ -156,14 +212,42 @@ impl Failures {
                 "a configuration is rarely larger than some MiB; if this one is, raise --max-size"
                     .into()
             }
+            TransportError::Tls(error) => match self.ca() {
+                Some(ca) => format!("{} (The CA is that in {}.)", error.hint(), ca.display()),
+                None => error.hint(),
+            },
             TransportError::Frame(_) => "is this the port of slurmctld (SlurmctldPort)?".into(),
+            TransportError::Silence if self.ca().is_some() => self.or_wait(
+                "is it a slurmctld? If it is busy or just starting, give it time with --timeout. \
+                 One that has no TLS is silent, too: leave --ca-cert out only if you know that this \
+                 cluster has none",
+            ),
             TransportError::Silence => self.or_wait(
                 "is it a slurmctld? If it is busy or just starting, give it time with --timeout. \
-                 One of 25.05 that wants TLS is silent, too",
+                 One of 25.05 that wants TLS is silent, too: then give its CA with --ca-cert",
             ),
             TransportError::Broken { .. } | TransportError::Connect(_) => {
                 self.or_wait("does something between here and the controller cut connections?")
             }
+        }
+    }
+}
+
+fn refused_hint(method: Method) -> &'static str {
+    match method {
+        Method::Jwt => {
+            "is the token signed by this cluster's key (`scontrol token` on one of its login \
+             nodes makes one), does its slurm.conf have AuthAltTypes=auth/jwt, do both clocks \
+             agree, and is this the port of slurmctld rather than slurmd?"
+        }
+        Method::Munge => {
+            "is this the socket of a munged with this cluster's munge.key, does its slurm.conf \
+             have AuthType=auth/munge, and do both clocks agree within five minutes? munged signs \
+             for the user as the host sees it, each credential for one use"
+        }
+        Method::Slurm => {
+            "is this a SACK socket of this cluster (the same slurm.key), does its slurm.conf have \
+             AuthType=auth/slurm, and do both clocks agree within a minute?"
         }
     }
 }

@@ -1,13 +1,14 @@
-//! The configuration from a set of controllers: failover, negotiation, deadlines, retries.
+//! What a set of controllers gives, files or a token: failover, negotiation, deadlines, retries.
 //!
 //! ```text
-//!   fetch ── rounds, until --wait is over
+//!   ask ──── rounds, until --wait is over
 //!     └─ round ── the controllers in turn, within --timeout
 //!          └─ Turn ── one controller: its addresses in turn
 //!               └─ Conversation ── one address: as many exchanges as the negotiation of the
 //!                                  protocol version takes
 //! ```
 
+mod errand;
 mod failure;
 mod hint;
 #[cfg(test)]
@@ -19,16 +20,18 @@ use std::time::{Duration, Instant};
 
 use secrecy::zeroize::Zeroizing;
 use slurm_protocol::{
-    Answer, Attempt, ConfigFlags, Errno, Message, Negotiation, Outcome, ProtocolVersion, Release,
-    Reply, RequestConfig, RequestPing, ResponseConfig, Step, encode_request,
+    Answer, Attempt, Errno, Message, Negotiation, Outcome, ProtocolVersion, Release, Reply,
+    RequestPing, ResponseConfig, Step, encode_request,
 };
 
+pub use errand::{Errand, FileSet, TokenRequest};
 pub use failure::{Failure, Failures, Reason};
 
-use crate::credential::{Token, TokenSource};
+use crate::credential::{Opened, SealError, Source, Token};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::network::Network;
+use crate::transport::tls::Tls;
 use crate::transport::{Received, TransportError};
 
 /// The longest that one address may take to be connected to, so that the next is tried in time.
@@ -42,20 +45,21 @@ const AT_ONCE: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
 /// No time is longer than this: a year.
-const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+pub(crate) const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// The longest pause between two rounds.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-/// What to fetch, from whom, and with how much patience.
+/// Whom to ask, authenticated how, and with how much patience.
 #[derive(Clone, Debug)]
 pub struct Query {
     /// The controllers, in the order in which to try them; none stands for those that DNS names.
     pub controllers: Vec<Endpoint>,
-    /// Where the token is.
-    pub token: TokenSource,
-    /// Which set of files.
-    pub files: FileSet,
+    /// Where the credential comes from.
+    pub credential: Source,
+    /// Whom to trust, where everything is to go through TLS; then nothing ever goes out in the
+    /// clear.
+    pub tls: Option<Tls>,
     /// The release to speak, where it is given.
     pub release: Option<Release>,
     /// The versions that controllers, by their endpoint as text, accepted before.
@@ -68,40 +72,9 @@ pub struct Query {
     pub max_size: usize,
 }
 
-/// A set of files that controllers give out (docs/protocol.md, section 5.1).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum FileSet {
-    /// What client commands need. Any user's token will do.
-    #[default]
-    Client,
-    /// What slurmd needs. It is only for root and SlurmUser.
-    Slurmd,
-}
-
-impl FileSet {
-    fn flags(self) -> ConfigFlags {
-        match self {
-            Self::Client => ConfigFlags::CLIENT,
-            Self::Slurmd => ConfigFlags::SLURMD,
-        }
-    }
-
-    /// Whether a reply at this version tells all that a controller of whatever release has to
-    /// tell. One that does not is not used again unasked: the controller may be newer by now.
-    fn is_whole_at(self, version: ProtocolVersion) -> bool {
-        let enough = match self {
-            // Before, only two files come, and no included ones.
-            Self::Client => ProtocolVersion::V21_08,
-            // Before, scripts come without the word that they are to be executable.
-            Self::Slurmd => ProtocolVersion::V23_11,
-        };
-        version >= enough && version.is_supported()
-    }
-}
-
-/// What a controller answered.
+/// What a controller gave.
 #[derive(Clone, Debug)]
-pub struct Fetched {
+pub struct Fetched<T> {
     /// The controller, as it was named.
     pub controller: Endpoint,
     /// Its address that answered.
@@ -110,21 +83,52 @@ pub struct Fetched {
     pub version: ProtocolVersion,
     /// Connections that it took with this controller.
     pub exchanges: u32,
-    /// The files.
-    pub config: ResponseConfig,
+    /// Controllers that answered before it, and their addresses: backups in standby.
+    pub standby: Vec<(Endpoint, SocketAddr)>,
+    /// What it gave.
+    pub content: T,
 }
 
 /// Fetches a set of files from the first controller that gives it.
 ///
 /// # Errors
 ///
-/// [`Error`]: what is wrong with the token, with finding controllers, or with each of them. Where
-/// waiting can help, the error is that of the last round within [`Query::wait`].
-pub fn fetch(query: &Query, network: &dyn Network) -> Result<Fetched, Error> {
+/// [`Error`]: what is wrong with the credential, with finding controllers, or with each of them.
+/// Where waiting can help, the error is that of the last round within [`Query::wait`].
+pub fn fetch(
+    query: &Query,
+    files: FileSet,
+    network: &dyn Network,
+) -> Result<Fetched<ResponseConfig>, Error> {
+    ask(query, &Errand::Files(files), network, errand::files)
+}
+
+/// Has the first controller that will make a token.
+///
+/// # Errors
+///
+/// Those of [`fetch`].
+pub fn new_token(
+    query: &Query,
+    request: TokenRequest,
+    network: &dyn Network,
+) -> Result<Fetched<Token>, Error> {
+    ask(query, &Errand::Token(request), network, errand::token)
+}
+
+/// Takes from the reply to an errand what was asked for.
+type Take<T> = fn(Message) -> Result<T, Reason>;
+
+fn ask<T>(
+    query: &Query,
+    errand: &Errand,
+    network: &dyn Network,
+    take: Take<T>,
+) -> Result<Fetched<T>, Error> {
     let give_up = network.now() + query.wait.min(LONGEST);
     let mut pause = FIRST_PAUSE;
     loop {
-        let error = match round(query, network) {
+        let error = match round(query, errand, network, take) {
             Ok(fetched) => return Ok(fetched),
             Err(error) => error,
         };
@@ -145,10 +149,20 @@ pub fn fetch(query: &Query, network: &dyn Network) -> Result<Fetched, Error> {
 }
 
 /// Asks the controllers in turn.
-fn round(query: &Query, network: &dyn Network) -> Result<Fetched, Error> {
+fn round<T>(
+    query: &Query,
+    errand: &Errand,
+    network: &dyn Network,
+    take: Take<T>,
+) -> Result<Fetched<T>, Error> {
+    // A command that is slow to print a token takes nothing of the controllers' time.
+    let credential = query
+        .credential
+        .open(network.time_of_day(), query.timeout)?;
     let deadline = network.now() + query.timeout.min(LONGEST);
-    let token = query.token.load(network.time_of_day(), query.timeout)?;
-    log::debug!("{}: {}", query.token.place(), token.claims());
+    if let Opened::Token(token) = &credential {
+        log::debug!("{}: {}", query.credential.place(), token.claims());
+    }
     let found;
     let controllers = if query.controllers.is_empty() {
         found = discover(network, deadline)?;
@@ -157,19 +171,32 @@ fn round(query: &Query, network: &dyn Network) -> Result<Fetched, Error> {
         &query.controllers
     };
 
-    let mut failures = Vec::new();
+    let mut failures: Vec<Failure> = Vec::new();
     for (at, controller) in controllers.iter().enumerate() {
         let turn = Turn {
             query,
+            errand,
             network,
-            token: &token,
+            credential: &credential,
             controller,
             by: share(network.now(), deadline, controllers.len() - at),
             deadline,
         };
-        match turn.ask() {
-            Ok(fetched) => return Ok(fetched),
+        match turn.ask(take) {
+            Ok(mut fetched) => {
+                let standby = |failure: &Failure| {
+                    let address = failure.standby?;
+                    Some((failure.controller.clone(), address))
+                };
+                fetched.standby = failures.iter().filter_map(standby).collect();
+                return Ok(fetched);
+            }
             Err(failure) => {
+                let failure = *failure;
+                // No controller is to blame for that.
+                if let Reason::Credential(error) = failure.reason {
+                    return Err(error.into());
+                }
                 log::info!("{failure}");
                 let final_word = failure.reason.is_final();
                 failures.push(failure);
@@ -179,7 +206,7 @@ fn round(query: &Query, network: &dyn Network) -> Result<Fetched, Error> {
             }
         }
     }
-    Err(Failures::new(failures, query, &token).into())
+    Err(Failures::new(failures, query, errand, &credential).into())
 }
 
 /// When the turn of the first of `count` ends, if all of them get an equal share of what is left
@@ -208,8 +235,9 @@ fn discover(network: &dyn Network, deadline: Instant) -> Result<Vec<Endpoint>, E
 /// A controller's turn within a round.
 struct Turn<'a> {
     query: &'a Query,
+    errand: &'a Errand,
     network: &'a dyn Network,
-    token: &'a Token,
+    credential: &'a Opened,
     controller: &'a Endpoint,
     /// When the next controller's turn begins.
     by: Instant,
@@ -220,12 +248,13 @@ struct Turn<'a> {
 impl Turn<'_> {
     /// Asks at each address. One name can stand for several controllers, so an address is left
     /// for the next one whenever another controller would be asked.
-    fn ask(&self) -> Result<Fetched, Failure> {
-        let mut failure = Failure {
+    fn ask<T>(&self, take: Take<T>) -> Result<Fetched<T>, Box<Failure>> {
+        let mut failure = Box::new(Failure {
             controller: self.controller.clone(),
+            standby: None,
             reason: Reason::Unreachable(Vec::new()),
             credential_sent: false,
-        };
+        });
         let addresses = match self.network.addresses(&self.controller.host, self.by) {
             Ok(addresses) => addresses,
             Err(error) => {
@@ -242,12 +271,15 @@ impl Turn<'_> {
                 exchanges: 0,
                 credential_sent: false,
             };
-            let result = conversation.run();
+            let result = conversation.run(take);
             failure.credential_sent |= conversation.credential_sent;
             match result {
                 Ok(fetched) => return Ok(fetched),
                 Err(reason) => {
                     log::debug!("{} ({address}): {reason}", self.controller);
+                    if matches!(reason, Reason::Standby(_)) {
+                        failure.standby = Some(conversation.address);
+                    }
                     failure.reason = failure.reason.and(reason);
                 }
             }
@@ -261,13 +293,15 @@ impl Turn<'_> {
     /// What is known of the controller's version before anything was said.
     fn negotiation(&self) -> Negotiation {
         let known = self.query.known.get(&self.controller.to_string()).copied();
-        match (self.query.release, known) {
+        let since = self.credential.since();
+        let negotiation = match (self.query.release, known) {
             (Some(release), _) => Negotiation::pinned(release.version()),
-            (None, Some(version)) if self.query.files.is_whole_at(version) => {
+            (None, Some(version)) if version >= since && self.errand.is_whole_at(version) => {
                 Negotiation::known(version)
             }
             _ => Negotiation::unknown(),
-        }
+        };
+        negotiation.since(since)
     }
 }
 
@@ -282,7 +316,7 @@ struct Conversation<'a> {
 }
 
 impl Conversation<'_> {
-    fn run(&mut self) -> Result<Fetched, Reason> {
+    fn run<T>(&mut self, take: Take<T>) -> Result<Fetched<T>, Reason> {
         let mut negotiation = self.turn.negotiation();
         let mut slowed_down = 0;
         loop {
@@ -297,7 +331,17 @@ impl Conversation<'_> {
             }
             match negotiation.answer(answer) {
                 Step::Send(_) => {}
-                Step::Done(outcome) => return self.conclude(attempt.version(), outcome, message),
+                Step::Done(outcome) => {
+                    let content = self.conclude(attempt.version(), outcome, message)?;
+                    return Ok(Fetched {
+                        controller: self.turn.controller.clone(),
+                        address: self.address,
+                        version: attempt.version(),
+                        exchanges: self.exchanges,
+                        standby: Vec::new(),
+                        content: take(content)?,
+                    });
+                }
             }
         }
     }
@@ -305,19 +349,22 @@ impl Conversation<'_> {
     /// One exchange.
     fn attempt(&mut self, attempt: Attempt) -> Result<(Answer, Option<Message>), Reason> {
         let version = attempt.version();
+        let Turn {
+            errand, credential, ..
+        } = *self.turn;
         let request = match attempt {
-            Attempt::Probe(_) => encode_request(&RequestPing, version, None),
-            Attempt::Request(_) => {
-                let request = RequestConfig {
-                    flags: self.turn.query.files.flags(),
-                    // Sent to all, so that no body is ever too short (docs/protocol.md, section 5.1).
-                    port: Some(0),
-                };
-                encode_request(&request, version, Some(&self.turn.token.credential()))
-            }
-        }
-        .map(Zeroizing::new)
-        .map_err(Reason::Request)?;
+            Attempt::Probe(_) => encode_request(&RequestPing, version, None)
+                .map(Zeroizing::new)
+                .map_err(Reason::Request)?,
+            Attempt::Request(_) => errand
+                .unsealed(version, credential.user())
+                .map_err(SealError::Encode)
+                .and_then(|request| credential.seal(&request, self.by))
+                .map_err(|error| match error {
+                    SealError::Credential(error) => Reason::Credential(error),
+                    SealError::Encode(error) => Reason::Request(error),
+                })?,
+        };
         let received = self.exchange(&request, matches!(attempt, Attempt::Request(_)))?;
         let (answer, message) = match received {
             // One that refuses a probe does so at once. This one waited for more than we said,
@@ -342,7 +389,7 @@ impl Conversation<'_> {
         };
         let what = match attempt {
             Attempt::Probe(_) => "asked without a credential",
-            Attempt::Request(_) => "asked for the configuration",
+            Attempt::Request(_) => errand.asked(),
         };
         log::debug!(
             "{} ({}): {what} at protocol version {version}: {}",
@@ -362,14 +409,22 @@ impl Conversation<'_> {
     fn exchange(&mut self, request: &[u8], has_credential: bool) -> Result<Received, Reason> {
         let Turn { network, query, .. } = *self.turn;
         let connect_by = self.by.min(network.now() + CONNECT);
-        let result = network.exchange(self.address, request, query.max_size, connect_by, self.by);
+        let result = network.exchange(
+            self.address,
+            query.tls.as_ref(),
+            request,
+            query.max_size,
+            connect_by,
+            self.by,
+        );
         match result {
             Err(error @ TransportError::Connect(_)) => {
                 Err(Reason::Unreachable(vec![(self.address, error)]))
             }
             result => {
                 self.exchanges += 1;
-                self.credential_sent |= has_credential;
+                let in_the_clear = query.tls.is_none();
+                self.credential_sent |= has_credential && in_the_clear;
                 result.map_err(Reason::Transport)
             }
         }
@@ -399,10 +454,17 @@ impl Conversation<'_> {
         version: ProtocolVersion,
         outcome: Outcome,
         message: Option<Message>,
-    ) -> Result<Fetched, Reason> {
+    ) -> Result<Message, Reason> {
         match outcome {
             Outcome::Answered => {}
-            Outcome::Refused { silently } => return Err(Reason::Refused { silently, version }),
+            Outcome::Refused { silently } => {
+                let method = self.turn.credential.method();
+                return Err(Reason::Refused {
+                    method,
+                    silently,
+                    version,
+                });
+            }
             Outcome::TlsRequired { controller } => return Err(Reason::TlsRequired { controller }),
             Outcome::NoCommonVersion { controller } => {
                 return Err(Reason::NoCommonVersion { controller });
@@ -411,23 +473,15 @@ impl Conversation<'_> {
             Outcome::Silent => return Err(Reason::Silent),
         }
         match message {
-            Some(Message::Config(config)) => Ok(Fetched {
-                controller: self.turn.controller.clone(),
-                address: self.address,
-                version,
-                exchanges: self.exchanges,
-                config,
-            }),
             Some(Message::ReturnCode(code)) if code != Errno::SLURM_SUCCESS => Err(match code {
                 code if code.is_standby() => Reason::Standby(code),
                 Errno::SLURMCTLD_COMMUNICATIONS_HARD_DROP | Errno::SLURM_SHUTTING_DOWN => {
                     Reason::Busy(code)
                 }
-                Errno::ESLURM_CONFIGLESS_DISABLED => Reason::ConfiglessDisabled,
-                Errno::ESLURM_USER_ID_MISSING => Reason::NotAllowed,
-                code => Reason::Code(code),
+                code => self.turn.errand.refusal(code),
             }),
-            other => Err(Reason::Unexpected(other)),
+            Some(message) => Ok(message),
+            None => Err(Reason::Unexpected(None)),
         }
     }
 }

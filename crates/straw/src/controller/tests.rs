@@ -9,14 +9,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use slurm_protocol::{Errno, ProtocolVersion, Release};
+use slurm_protocol::{Errno, ProtocolVersion, Release, ResponseConfig};
 
-use super::{FileSet, Query, fetch};
-use crate::credential::TokenSource;
+use super::{Fetched, FileSet, Query};
+use crate::credential::{Source, TokenSource};
 use crate::dns::{ResolveError, SrvRecords, SrvTarget};
 use crate::endpoint::Endpoint;
-use crate::error::ExitCode;
+use crate::error::{Error, ExitCode};
 use crate::network::Network;
+use crate::transport::tls::Tls;
 use crate::transport::{Received, TransportError};
 
 /// What a controller in memory does with a connection.
@@ -120,12 +121,13 @@ impl Network for World {
     fn exchange(
         &self,
         address: SocketAddr,
+        tls: Option<&Tls>,
         request: &[u8],
         _: usize,
         connect_by: Instant,
         deadline: Instant,
     ) -> Result<Received, TransportError> {
-        assert!(connect_by <= deadline);
+        assert!(connect_by <= deadline && tls.is_none());
         self.pass(Duration::from_millis(1));
         let no_auth = request[7] & 0x40 != 0;
         let label = address.to_string();
@@ -214,24 +216,30 @@ fn empty_config(version: ProtocolVersion) -> Vec<u8> {
 }
 
 /// A token that expires some seconds after the worlds begin.
-fn token(lifespan: u64) -> TokenSource {
+fn token(lifespan: u64) -> Source {
     let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
     let claims = format!(r#"{{"exp":{},"sun":"alice"}}"#, 1_000_000 + lifespan);
     let text = [&part(r#"{"alg":"HS256"}"#), &part(&claims), &part("x")];
-    TokenSource::Variable(text.map(String::as_str).join(".").into())
+    Source::Token(TokenSource::Variable(
+        text.map(String::as_str).join(".").into(),
+    ))
 }
 
 fn query(controllers: &str) -> Query {
     Query {
         controllers: Endpoint::parse_list([controllers]).unwrap(),
-        token: token(3600),
-        files: FileSet::Client,
+        credential: token(3600),
+        tls: None,
         release: None,
         known: BTreeMap::new(),
         timeout: Duration::from_secs(10),
         wait: Duration::ZERO,
         max_size: 1 << 20,
     }
+}
+
+fn fetch(query: &Query, world: &World) -> Result<Fetched<ResponseConfig>, Error> {
+    super::fetch(query, FileSet::Client, world)
 }
 
 fn failed(query: &Query, world: &World) -> (ExitCode, String) {
@@ -384,9 +392,10 @@ fn a_version_that_tells_less_is_not_used_again() {
         fetch(&query, &world()).unwrap().version,
         ProtocolVersion::V23_02
     );
-    query.files = FileSet::Slurmd;
     assert_eq!(
-        fetch(&query, &world()).unwrap().version,
+        super::fetch(&query, FileSet::Slurmd, &world())
+            .unwrap()
+            .version,
         ProtocolVersion::V23_11
     );
 }
@@ -465,7 +474,7 @@ fn waiting_ends_and_does_not_wait_for_what_will_not_pass() {
     assert!(world.elapsed.get() < Duration::from_secs(1));
 
     // The token is looked at again before each round.
-    query.token = token(30);
+    query.credential = token(30);
     let (code, text) = failed(&query, &World::new(&[]));
     assert_eq!(code, ExitCode::Credential);
     assert!(text.contains("expired"), "{text}");
@@ -475,7 +484,7 @@ fn waiting_ends_and_does_not_wait_for_what_will_not_pass() {
 fn an_expired_token_is_shown_to_nobody() {
     let world = World::new(&[(A, 0, Behaviour::Serves(V26_05))]);
     let mut query = query("10.0.0.1");
-    query.token = token(0);
+    query.credential = token(0);
     assert_eq!(failed(&query, &world).0, ExitCode::Credential);
     assert!(world.seen().is_empty());
 }

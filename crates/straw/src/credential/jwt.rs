@@ -1,27 +1,22 @@
-//! Tokens: read from a file or a variable, and looked into before they are sent.
+//! Tokens: from a file, a variable or a command, and looked into before they are sent.
 //!
 //! A controller does not say why it refuses a token, and up to 24.05 it says nothing at all
 //! (docs/protocol.md, section 9). So what can be seen in the token is checked here.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::path::PathBuf;
+use std::sync::Once;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{Mode, OFlags, open};
-use rustix::io::Errno;
-use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use slurm_protocol::Credential;
 
-use crate::text::{span, system_text};
-
-/// A longer text than this, in bytes, is no token. Slurm's have about 150, an identity
-/// provider's some thousands.
-const LONGEST: usize = 64 * 1024;
+use super::file::{self, Access};
+use super::{CredentialError, TokenCommand};
+use crate::text::time;
 
 /// Where a token is to be had. It is read afresh each time, because tokens are replaced.
 #[derive(Clone)]
@@ -30,6 +25,8 @@ pub enum TokenSource {
     File(PathBuf),
     /// The value of the variable `SLURM_JWT`.
     Variable(SecretString),
+    /// A command that writes it to its standard output.
+    Command(TokenCommand),
 }
 
 impl TokenSource {
@@ -37,35 +34,72 @@ impl TokenSource {
     ///
     /// # Errors
     ///
-    /// Where the file cannot be read, the text is no JWT, or the token is not, or no longer, of
-    /// use at the time `now`. A pipe is read for `patience` at the most.
+    /// Where there is none to be had, the text is no JWT, or the token is not, or no longer, of
+    /// use at the time `now`. A pipe or a command is waited for as long as `patience`.
     pub fn load(&self, now: SystemTime, patience: Duration) -> Result<Token, CredentialError> {
-        let place = self.place();
+        let token = self.read(patience)?;
+        token.claims.check(&self.place(), now)?;
+        Ok(token)
+    }
+
+    /// The same, for one that is used all the time: nothing is said of who else can read it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`load`](Self::load).
+    pub fn load_again(
+        &self,
+        now: SystemTime,
+        patience: Duration,
+    ) -> Result<Token, CredentialError> {
+        let (token, _) = self.get(patience)?;
+        token.claims.check(&self.place(), now)?;
+        Ok(token)
+    }
+
+    /// The same, for a token of which nobody says that it is of use.
+    ///
+    /// # Errors
+    ///
+    /// Where there is none to be had, or the text is no JWT.
+    pub fn read(&self, patience: Duration) -> Result<Token, CredentialError> {
+        let (token, access) = self.get(patience)?;
+        warn(access, &self.place());
+        Ok(token)
+    }
+
+    fn get(&self, patience: Duration) -> Result<(Token, Access), CredentialError> {
+        let mut access = Access::Private;
         let text = match self {
             Self::File(path) if path.to_str().is_some_and(is_token) => {
                 return Err(CredentialError::TokenAsFileName);
             }
             Self::File(path) => {
-                read(path, patience).map_err(|error| CredentialError::Unreadable {
-                    path: path.clone(),
-                    error,
-                })?
+                let file = file::read(path, patience).map_err(|error| {
+                    let path = path.clone();
+                    CredentialError::Unreadable { path, error }
+                })?;
+                if file.access == Access::Writable {
+                    let path = path.clone();
+                    return Err(CredentialError::WritableByOthers { path });
+                }
+                access = file.access;
+                file.text
             }
             Self::Variable(value) => value.clone(),
+            Self::Command(command) => command.run(patience).map_err(|error| {
+                let name = command.name().to_owned();
+                CredentialError::Command { name, error }
+            })?,
         };
+        let place = self.place();
         let text = text.expose_secret().trim();
         let text = text.strip_prefix("SLURM_JWT=").unwrap_or(text);
         if text.is_empty() {
             return Err(CredentialError::Empty { place });
         }
-        let claims = Claims::read(text).ok_or_else(|| CredentialError::NotAToken {
-            place: place.clone(),
-        })?;
-        claims.check(&place, now)?;
-        Ok(Token {
-            secret: text.into(),
-            claims,
-        })
+        let token = Token::new(text.into()).ok_or(CredentialError::NotAToken { place })?;
+        Ok((token, access))
     }
 
     /// Where it is, as a person would say it.
@@ -73,8 +107,20 @@ impl TokenSource {
         match self {
             Self::File(path) => path.display().to_string(),
             Self::Variable(_) => "SLURM_JWT".to_owned(),
+            Self::Command(command) => format!("the output of `{}`", command.name().escape_debug()),
         }
     }
+}
+
+/// Says once what others may do with the file that a token is in.
+fn warn(access: Access, place: &str) {
+    static ONCE: Once = Once::new();
+    let what = match access {
+        Access::Private | Access::Writable => return,
+        Access::Readable => "can be read by everyone on this machine",
+        Access::WritableByGroup => "can be written by its group",
+    };
+    ONCE.call_once(|| log::warn!("the token file {place} {what}; mode 0400 or 0600 would do"));
 }
 
 impl fmt::Debug for TokenSource {
@@ -89,46 +135,25 @@ pub(crate) fn is_token(text: &str) -> bool {
     Claims::read(text.strip_prefix("SLURM_JWT=").unwrap_or(text)).is_some()
 }
 
-/// Reads a file, or a pipe such as a shell's `<(scontrol token)`, which may never end.
-fn read(path: &Path, patience: Duration) -> Result<SecretString, String> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = open(path, flags, Mode::empty()).map_err(|errno| system_text(&errno.into()))?;
-    let give_up = Instant::now() + patience;
-    // Of this size from the start, so that growing leaves no copy behind.
-    let mut bytes = Zeroizing::new(vec![0; LONGEST + 1]);
-    let mut length = 0;
-    while length < bytes.len() {
-        match rustix::io::read(&file, &mut bytes[length..]) {
-            Ok(0) => {
-                // What is not text is no token either, and is said to be none later on.
-                return Ok(String::from_utf8_lossy(&bytes[..length])
-                    .into_owned()
-                    .into());
-            }
-            Ok(count) => length += count,
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => {
-                let left = give_up.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    return Err(format!("it did not end within {}", span(patience)));
-                }
-                let left = left.try_into().unwrap_or_default();
-                // Whatever comes of it, the next read tells.
-                let _ = poll(&mut [PollFd::new(&file, PollFlags::IN)], Some(&left));
-            }
-            Err(errno) => return Err(system_text(&errno.into())),
-        }
-    }
-    Err(format!("it is longer than {LONGEST} bytes"))
-}
-
-/// A token that has not expired.
+/// A token.
+#[derive(Clone)]
 pub struct Token {
     secret: SecretString,
     claims: Claims,
 }
 
 impl Token {
+    /// Reads a token; `None` where it is none.
+    pub(crate) fn new(secret: SecretString) -> Option<Self> {
+        let claims = Claims::read(secret.expose_secret())?;
+        Some(Self { secret, claims })
+    }
+
+    /// The token itself.
+    pub(crate) fn secret(&self) -> &SecretString {
+        &self.secret
+    }
+
     /// What it says of itself.
     pub fn claims(&self) -> &Claims {
         &self.claims
@@ -154,30 +179,37 @@ impl fmt::Debug for Token {
 pub struct Claims {
     /// Whose it is, by `sun` or `username`.
     pub user: Option<String>,
+    /// Whose it is to an identity provider, by `preferred_username`: what Slurm calls the user
+    /// where `userclaimfield` says so.
+    pub preferred_username: Option<String>,
+    /// What it is of, by `sub`.
+    pub subject: Option<String>,
+    /// Who made it, by `iss`.
+    pub issuer: Option<String>,
+    /// When it was made, in seconds since 1970.
+    pub issued: Option<u64>,
     /// When it expires, in seconds since 1970. A controller takes none for 0.
     pub expires: Option<u64>,
     /// How it is signed: `HS256`, `RS256`.
     pub algorithm: Option<String>,
+    /// The name of the key that it is signed with.
+    pub key_id: Option<String>,
 }
 
 impl fmt::Display for Claims {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let known = |text: &Option<String>| {
-            let text = text.as_deref().unwrap_or("nobody knows");
+        let name = [&self.user, &self.preferred_username, &self.subject];
+        let name = name.into_iter().flatten().next();
+        let known = |text: Option<&String>| {
+            let text = text.map_or("nobody knows", String::as_str);
             text.escape_debug().to_string()
         };
-        write!(f, "a token of {}", known(&self.user))?;
-        write!(f, ", signed with {}", known(&self.algorithm))?;
-        if let Some(expires) = self.expires {
-            let time = UNIX_EPOCH.checked_add(Duration::from_secs(expires));
-            // Beyond the year 9999 a time cannot be written.
-            let time = time.filter(|_| expires < 253_402_300_800);
-            if let Some(time) = time {
-                let time = humantime::format_rfc3339_seconds(time);
-                write!(f, ", good until {time}")?;
-            }
+        write!(f, "a token of {}", known(name))?;
+        write!(f, ", signed with {}", known(self.algorithm.as_ref()))?;
+        match self.expires.and_then(time) {
+            Some(time) => write!(f, ", good until {time}"),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -199,17 +231,35 @@ impl Claims {
         };
         let (header, claims) = (object(header)?, object(claims)?);
         let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+        let seconds = |name| {
+            let value: &Value = claims.get(name)?;
+            let fraction = || value.as_f64().map(|seconds| seconds as u64);
+            value.as_u64().or_else(fraction)
+        };
         Some(Self {
             user: text(claims.get("sun").or_else(|| claims.get("username"))),
-            expires: claims.get("exp").and_then(|exp| {
-                exp.as_u64()
-                    .or_else(|| exp.as_f64().map(|seconds| seconds as u64))
-            }),
+            preferred_username: text(claims.get("preferred_username")),
+            subject: text(claims.get("sub")),
+            issuer: text(claims.get("iss")),
+            issued: seconds("iat"),
+            expires: seconds("exp"),
             algorithm: text(header.get("alg")),
+            key_id: text(header.get("kid")),
         })
     }
 
-    fn check(&self, place: &str, now: SystemTime) -> Result<(), CredentialError> {
+    /// How long it still lives at the time `now`; nothing where it has expired or does not say.
+    pub fn left(&self, now: SystemTime) -> Duration {
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Duration::from_secs(self.expires.unwrap_or_default()).saturating_sub(now)
+    }
+
+    /// Whether it is, or still is, of use at the time `now`.
+    ///
+    /// # Errors
+    ///
+    /// [`CredentialError`], where it is not; `place` says where the token is.
+    pub fn check(&self, place: &str, now: SystemTime) -> Result<(), CredentialError> {
         let place = place.to_owned();
         if self
             .algorithm
@@ -231,110 +281,6 @@ impl Claims {
             None => Ok(()),
         }
     }
-}
-
-/// What is wrong with a credential before it was sent to anyone.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CredentialError {
-    /// There is none.
-    #[error("no credential was found; looked for {}", .looked.join(", "))]
-    None {
-        /// The places looked at, each with what was wrong with it.
-        looked: Vec<String>,
-    },
-    /// The file with the token cannot be read.
-    #[error("the token file {} cannot be read: {error}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        error: String,
-    },
-    /// The token stands where the name of its file belongs.
-    #[error("what is given as the name of the token file is a token itself")]
-    TokenAsFileName,
-    /// Nothing stands there.
-    #[error("{place} is empty")]
-    Empty {
-        /// Where the token was to be.
-        place: String,
-    },
-    /// It is not three parts of base64url, the first two of them JSON objects.
-    #[error("what {place} holds is not a token (a JWT)")]
-    NotAToken {
-        /// Where the token was to be.
-        place: String,
-    },
-    /// Its algorithm is `none`.
-    #[error("the token in {place} is not signed")]
-    Unsigned {
-        /// Where the token is.
-        place: String,
-    },
-    /// It has no `exp`.
-    #[error("the token in {place} does not say when it expires, so slurmctld takes it for expired")]
-    NoExpiry {
-        /// Where the token is.
-        place: String,
-    },
-    /// Its time is over.
-    #[error("the token in {place}{} expired {} ago", of_user(user.as_deref()), span(*age))]
-    Expired {
-        /// Where the token is.
-        place: String,
-        /// Whose it is.
-        user: Option<String>,
-        /// How long ago it expired.
-        age: Duration,
-    },
-}
-
-impl CredentialError {
-    pub(crate) fn kind(&self) -> &'static str {
-        match self {
-            Self::None { .. } => "no-credential",
-            Self::Unreadable { .. } => "token-unreadable",
-            Self::TokenAsFileName => "token-as-file-name",
-            Self::Empty { .. } => "token-empty",
-            Self::NotAToken { .. } => "not-a-token",
-            Self::Unsigned { .. } => "token-unsigned",
-            Self::NoExpiry { .. } => "token-without-expiry",
-            Self::Expired { .. } => "token-expired",
-        }
-    }
-
-    pub(crate) fn hint(&self) -> String {
-        let text = match self {
-            Self::None { .. } => {
-                "get a token on a login node with `scontrol token`, and hand it over in the \
-                 variable SLURM_JWT or in a file with --token-file"
-            }
-            Self::Unreadable { .. } => {
-                "is the file mounted into this container, and may this user read it?"
-            }
-            Self::TokenAsFileName => {
-                "a token goes into SLURM_JWT, or into a file that --token-file or SLURM_JWT_FILE \
-                 names. Others can read a command line: if it stood there, take it for seen"
-            }
-            Self::Empty { .. } | Self::NotAToken { .. } => {
-                "a token is one line, as `scontrol token` prints it, with or without SLURM_JWT="
-            }
-            Self::Unsigned { .. } | Self::NoExpiry { .. } => {
-                "take a token from `scontrol token`, or ask who made this one"
-            }
-            Self::Expired { .. } => {
-                "get a new one with `scontrol token` (lifespan=SECONDS for a longer one than 30 \
-                 minutes); if it should still be good, is the clock of this machine right?"
-            }
-        };
-        text.to_owned()
-    }
-}
-
-fn of_user(user: Option<&str>) -> String {
-    user.map(|user| format!(" (of {})", user.escape_debug()))
-        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -447,7 +393,7 @@ mod tests {
             source.load(now, SOON).unwrap().claims().user.as_deref(),
             Some("bob")
         );
-        std::fs::write(&path, vec![b'a'; LONGEST + 1]).unwrap();
+        std::fs::write(&path, vec![b'a'; 64 * 1024 + 1]).unwrap();
         assert!(matches!(
             source.load(now, SOON),
             Err(CredentialError::Unreadable { .. })
@@ -464,7 +410,7 @@ mod tests {
         let text = token(HS256, r#"{"exp":1,"sun":"alice"}"#);
         std::io::Write::write_all(&mut writer, text.as_bytes()).unwrap();
         let error = source.load(UNIX_EPOCH, SOON).unwrap_err().to_string();
-        assert!(error.ends_with("it did not end within 0s"), "{error}");
+        assert!(error.ends_with("it did not end within 200ms"), "{error}");
         std::io::Write::write_all(&mut writer, text.as_bytes()).unwrap();
         drop(writer);
         assert!(source.load(UNIX_EPOCH, SOON).is_ok());

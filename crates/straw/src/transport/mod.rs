@@ -1,8 +1,9 @@
 //! Connections: each carries one request and one reply (docs/protocol.md, section 2.1).
 //!
-//! TCP so far; TLS will be a file of its own beside it.
+//! In the clear over TCP, or in TLS. The messages are the same.
 
 pub mod tcp;
+pub mod tls;
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use slurm_protocol::FrameError;
 
 use crate::text::system_text;
+use tls::TlsError;
 
 /// What came back over a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +53,9 @@ pub enum TransportError {
     /// The reply is none that we read.
     #[error(transparent)]
     Frame(FrameError),
+    /// No connection in TLS came about, or it did not last.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// What is left of the time until `deadline`; an error where nothing is.

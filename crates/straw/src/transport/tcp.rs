@@ -27,11 +27,7 @@ pub fn exchange(
     connect_by: Instant,
     deadline: Instant,
 ) -> Result<Received, TransportError> {
-    let stream = remaining(connect_by.min(deadline))
-        .and_then(|left| TcpStream::connect_timeout(&address, left))
-        .map_err(TransportError::Connect)?;
-    let _ = stream.set_nodelay(true);
-    let mut peer = Deadlined { stream, deadline };
+    let mut peer = connect(address, connect_by, deadline)?;
     // A peer that closes at once can do so while we still send; what it said can be read.
     match peer.write_all(request) {
         Err(error) if error.kind() == ErrorKind::TimedOut => return Err(TransportError::Silence),
@@ -40,8 +36,21 @@ pub fn exchange(
     receive(&mut peer, max_size)
 }
 
+/// Connects, until `connect_by` at the latest.
+pub(super) fn connect(
+    address: SocketAddr,
+    connect_by: Instant,
+    deadline: Instant,
+) -> Result<Deadlined, TransportError> {
+    let stream = remaining(connect_by.min(deadline))
+        .and_then(|left| TcpStream::connect_timeout(&address, left))
+        .map_err(TransportError::Connect)?;
+    let _ = stream.set_nodelay(true);
+    Ok(Deadlined { stream, deadline })
+}
+
 /// Reads a reply off a stream whose reads end with `TimedOut` when time is up.
-pub(crate) fn receive(peer: &mut impl Read, max_size: usize) -> Result<Received, TransportError> {
+pub(super) fn receive(peer: &mut impl Read, max_size: usize) -> Result<Received, TransportError> {
     let begin = Instant::now();
     let closed = || Received::Closed {
         after: begin.elapsed(),
@@ -81,7 +90,7 @@ pub(crate) fn receive(peer: &mut impl Read, max_size: usize) -> Result<Received,
     Ok(Received::Frame(frame))
 }
 
-fn is_reset(error: &io::Error) -> bool {
+pub(super) fn is_reset(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe
@@ -93,7 +102,7 @@ fn broken(had: usize, length: usize, error: io::Error) -> TransportError {
 }
 
 /// A stream whose every read and write ends at the deadline, with `TimedOut`.
-struct Deadlined {
+pub(super) struct Deadlined {
     stream: TcpStream,
     deadline: Instant,
 }

@@ -1,7 +1,11 @@
 //! The program as its users meet it: every message, and what it does to a directory. The
 //! controllers are fakes on loopback; what real ones do is tested in `live`.
 
+mod credentials;
+mod exec;
 mod fake;
 mod fetch;
 mod messages;
+mod settings;
 mod straw;
+mod tls;

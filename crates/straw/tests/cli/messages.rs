@@ -5,26 +5,31 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::net::SocketAddr;
 use std::process::Stdio;
 
 use slurm_protocol::ProtocolVersion;
 use snapbox::{Assert, Data, Redactions};
 
 use crate::fake::{Act, Fake, config, message, return_code};
-use crate::straw::{Straw, sign, token};
+use crate::straw::Straw;
 
 const V26_05: ProtocolVersion = ProtocolVersion::V26_05;
-const HS256: &str = r#"{"alg":"HS256"}"#;
 
 /// Runs the program and compares all that came of it. Returns the kind of its error.
 #[track_caller]
-fn golden(name: &str, mut straw: Straw, fakes: &[&Fake]) -> String {
+pub fn golden(name: &str, straw: Straw, fakes: &[&Fake]) -> String {
+    let peers: Vec<_> = fakes.iter().map(|fake| fake.address).collect();
+    golden_of(name, straw, &peers)
+}
+
+/// The same, for peers of other kinds.
+#[track_caller]
+pub fn golden_of(name: &str, mut straw: Straw, peers: &[SocketAddr]) -> String {
     let mut redactions = Redactions::new();
     let labels = ["[PORT]", "[OTHER]"];
-    for (fake, label) in fakes.iter().zip(labels) {
-        redactions
-            .insert(label, fake.address.port().to_string())
-            .unwrap();
+    for (peer, label) in peers.iter().zip(labels) {
+        redactions.insert(label, peer.port().to_string()).unwrap();
     }
     let path = straw.path().canonicalize().unwrap();
     redactions.insert("[DIR]", path).unwrap();
@@ -73,6 +78,12 @@ fn help_and_usage() {
     for (name, arguments) in [
         ("help", "--help"),
         ("help-fetch", "fetch --help"),
+        ("help-token", "token --help"),
+        ("help-exec", "exec --help"),
+        ("help-shim", "shim --help"),
+        ("help-shim-install", "shim install --help"),
+        ("help-token-show", "token show --help"),
+        ("help-token-renew", "token renew --help"),
         ("version", "--version"),
         ("releases", "releases"),
         ("releases-old", "-l"),
@@ -88,6 +99,18 @@ fn help_and_usage() {
             "usage-stdout-and-output",
             "fetch ctl1 --stdout slurm.conf -o dir",
         ),
+        (
+            "usage-two-tokens",
+            "fetch ctl1 --token-file a --token-command b",
+        ),
+        (
+            "usage-two-credentials",
+            "fetch ctl1 --token-file a --munge-socket b",
+        ),
+        ("usage-exec-option", "exec --adapt sinfo"),
+        ("usage-auth", "fetch ctl1 --auth munge --token-file a"),
+        ("usage-if-under", "token renew ctl1 --if-under 10m"),
+        ("usage-lifespan", "token renew ctl1 --lifespan 0"),
     ] {
         let arguments: Vec<_> = arguments.split_whitespace().collect();
         golden(name, Straw::new(&arguments), &[]);
@@ -116,44 +139,6 @@ fn errors() {
     ] {
         meet(golden(name, Straw::with_token(arguments), &[]));
     }
-
-    // Credentials.
-    let fetch = &["fetch", "127.0.0.1:1"][..];
-    let in_variable = |token: String| Straw::new(fetch).env("SLURM_JWT", token);
-    for (name, straw) in [
-        ("credential-none", Straw::new(fetch)),
-        ("credential-empty", in_variable(" ".into())),
-        ("token-not", in_variable("not.a.token".into())),
-        ("token-expired", in_variable(token(-8000))),
-        (
-            "token-no-expiry",
-            in_variable(sign(HS256, r#"{"sun":"alice"}"#)),
-        ),
-        (
-            "token-unsigned",
-            in_variable(sign(r#"{"alg":"none"}"#, r#"{"exp":9999999999}"#)),
-        ),
-        (
-            "token-file-missing",
-            Straw::new(&["fetch", "127.0.0.1:1", "--token-file", "/no/such/file"]),
-        ),
-        (
-            "token-file-variable",
-            Straw::new(fetch).env("SLURM_JWT_FILE", "/no/such/file"),
-        ),
-        (
-            "token-file-empty",
-            Straw::new(fetch).env("SLURM_JWT_FILE", "/dev/null"),
-        ),
-    ] {
-        meet(golden(name, straw, &[]));
-    }
-
-    // A token where something else belongs is not shown.
-    let misplaced = Straw::new(fetch).env("SLURM_JWT_FILE", token(60));
-    meet(golden("token-as-file-name", misplaced, &[]));
-    let misplaced = Straw::with_token(&["fetch"]).env("SLURM_CONF_SERVER", token(60));
-    meet(golden("token-as-controller", misplaced, &[]));
 
     // What a controller, or something else at its port, can answer.
     let silent = || Fake::start(|_| Act::Close);
@@ -247,6 +232,11 @@ fn errors() {
             sends(|version| config(version, &[("slurm.conf", "a"), (".bashrc", "")])),
         ),
         (
+            "name-ca",
+            "",
+            sends(|version| config(version, &[("slurm.conf", "a"), ("ca_cert.pem", "")])),
+        ),
+        (
             "name-terminal",
             "",
             sends(|version| config(version, &[("slurm.conf", "a"), ("\x1b[2Jx", "")])),
@@ -313,6 +303,11 @@ fn errors() {
     meet("no-controller".into());
     // This one would be a bug.
     meet("request-impossible".into());
+
+    kinds.append(&mut crate::credentials::errors());
+    kinds.append(&mut crate::exec::errors());
+    kinds.append(&mut crate::settings::errors());
+    kinds.append(&mut crate::tls::errors());
 
     let documented = include_str!("../../../../docs/errors.md");
     let documented: BTreeSet<String> = documented

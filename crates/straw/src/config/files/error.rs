@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use crate::text::{span, system_text};
+use crate::disk::describe;
+use crate::text::span;
 
 /// Why files could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +28,12 @@ pub enum WriteError {
         /// How long it was waited for.
         patience: Duration,
     },
+    /// It is a store of straw's.
+    #[error("the directory {} is a store of straw's", path.display())]
+    Store {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A file cannot be written.
     #[error("{} cannot be written: {}", path.display(), describe(*errno))]
     File {
@@ -46,6 +53,7 @@ impl WriteError {
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Directory { .. } => "directory-unusable",
+            Self::Store { .. } => "directory-is-store",
             Self::Locked { .. } => "directory-locked",
             Self::File { .. } => "file-not-written",
         }
@@ -54,6 +62,11 @@ impl WriteError {
     pub(crate) fn hint(&self) -> String {
         let errno = match self {
             Self::Directory { errno, .. } | Self::File { errno, .. } => *errno,
+            Self::Store { .. } => {
+                return "`straw exec` and the shims keep it; give the files a directory of their own \
+                        with -o"
+                    .into();
+            }
             Self::Locked { .. } => {
                 return "another straw writes to it, or something else holds its lock: give each a directory of \
                         its own with -o".into();
@@ -82,13 +95,5 @@ impl WriteError {
             _ => "write elsewhere with -o DIR, and SLURM_CONF=DIR/slurm.conf for the commands",
         };
         text.to_owned()
-    }
-}
-
-fn describe(errno: Errno) -> String {
-    match errno {
-        Errno::BUSY => "it is a mount point".to_owned(),
-        Errno::ISDIR => "it is a directory".to_owned(),
-        errno => system_text(&errno.into()),
     }
 }

@@ -13,27 +13,25 @@ mod error;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::Read as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::fs::{
-    AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, StatxAttributes, StatxFlags, flock,
-    fstat, fsync, mkdirat, openat, renameat, statat, statx, unlinkat,
-};
+use rustix::fs::{AtFlags, Dir, FileType, fstat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 use slurm_protocol::ProtocolVersion;
 
 pub use error::WriteError;
 
 use super::manifest::{self, Manifest};
-use super::{ConfigSet, File, FileName};
-
-/// What temporary files begin with. No file of a config set can.
-const TEMPORARY: &str = ".straw-new.";
+use super::{CA_CERT, ConfigSet, File, FileName};
+use crate::disk::{
+    self, TEMPORARY, create, create_directory, descend, holds, is_mount_point, only_ours,
+    open_directory, open_regular, put, sync,
+};
+use crate::store::DATA as STORE_LINK;
 
 /// What became of a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,9 +62,78 @@ impl Change {
     }
 }
 
-/// Writes a set into a directory, which is created where it is not there.
-///
-/// `controller` accepted `version`; that is remembered for the next time. Another straw that
+/// Where a set came from. It is remembered for the next time.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The controller, as it was named.
+    pub controller: String,
+    /// The protocol version that it accepted.
+    pub version: ProtocolVersion,
+    /// The CA's certificates in PEM, where it was asked inside TLS. They are trusted the next time,
+    /// while [`CA_CERT`] is there.
+    pub ca: Option<String>,
+}
+
+/// What is remembered of a directory that a set was written into.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// The protocol versions that controllers accepted.
+    pub versions: BTreeMap<String, ProtocolVersion>,
+    /// The CA to trust, where the set came through TLS.
+    pub ca: Option<KnownCa>,
+    /// Whether straw wrote the CA's file.
+    pub wrote_ca_cert: bool,
+}
+
+/// A CA that was trusted before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownCa {
+    /// The file with its certificates.
+    pub path: PathBuf,
+    /// What stood in it, in PEM; `None` where the notes that would say so do not count.
+    pub pem: Option<String>,
+}
+
+impl Known {
+    /// What is remembered of this directory; nothing where there is none.
+    ///
+    /// Where somebody else could have written the notes, or they are damaged, one thing is still
+    /// to be seen: that there is a CA, and so perhaps nothing may go out in the clear.
+    pub fn of(directory: &Path) -> Self {
+        let Ok(descriptor) = open_directory(directory) else {
+            return Self::default();
+        };
+        let target = Target {
+            path: directory.to_owned(),
+            descriptor,
+        };
+        let path = directory.join(CA_CERT);
+        // A link that leads nowhere is there, too.
+        let is_there = path.symlink_metadata().is_ok();
+        match target.read_manifest() {
+            Ok(manifest) => {
+                if manifest.ca.is_some() && !is_there {
+                    log::warn!("{} is gone, so this goes without TLS", path.display());
+                }
+                let pem = manifest.ca.clone().filter(|_| is_there);
+                Self {
+                    versions: manifest.versions(),
+                    wrote_ca_cert: manifest.names().any(|name| name.as_str() == CA_CERT),
+                    ca: pem.map(|pem| KnownCa {
+                        path,
+                        pem: Some(pem),
+                    }),
+                }
+            }
+            Err(_) => Self {
+                ca: is_there.then_some(KnownCa { path, pem: None }),
+                ..Self::default()
+            },
+        }
+    }
+}
+
+/// Writes a set into a directory, which is created where it is not there. Another straw that
 /// writes to the same directory is waited for, as long as `patience`.
 ///
 /// # Errors
@@ -75,12 +142,16 @@ impl Change {
 pub fn write(
     directory: &Path,
     set: &ConfigSet,
-    controller: &str,
-    version: ProtocolVersion,
+    origin: &Origin,
     patience: Duration,
 ) -> Result<Written, WriteError> {
     let target = Target::open(directory)?;
     target.lock(patience)?;
+    if target.is_store() {
+        return Err(WriteError::Store {
+            path: target.path.clone(),
+        });
+    }
     target.sweep();
     let mut manifest = target.manifest();
     let earlier: BTreeSet<FileName> = manifest.names().collect();
@@ -119,7 +190,8 @@ pub fn write(
     let all = |names: &BTreeSet<FileName>| names.iter().map(ToString::to_string).collect();
     manifest
         .controllers
-        .insert(controller.to_owned(), version.index());
+        .insert(origin.controller.clone(), origin.version.index());
+    manifest.ca = origin.ca.clone();
 
     let staged = target.stage(&changed)?;
     // Old and new are ours until the old are gone: whenever this ends, nothing is forgotten.
@@ -142,16 +214,6 @@ pub fn write(
     Ok(Written { files })
 }
 
-/// The protocol versions that controllers accepted when straw last wrote into a directory.
-pub fn known_versions(directory: &Path) -> BTreeMap<String, ProtocolVersion> {
-    let Ok(descriptor) = open_directory(directory) else {
-        return BTreeMap::new();
-    };
-    let path = directory.to_owned();
-    let manifest = Target { path, descriptor }.read_manifest();
-    manifest.unwrap_or_default().versions()
-}
-
 /// The directory that is written into.
 struct Target {
     path: PathBuf,
@@ -161,7 +223,7 @@ struct Target {
 impl Target {
     fn open(path: &Path) -> Result<Self, WriteError> {
         let descriptor = match open_directory(path) {
-            Err(Errno::NOENT) => match create_directory(path) {
+            Err(Errno::NOENT) => match create_directory(path, 0o755) {
                 Ok(()) | Err(Errno::EXIST) => open_directory(path),
                 Err(errno) => Err(errno),
             },
@@ -174,26 +236,20 @@ impl Target {
         })
     }
 
+    /// Whether it is a store: flat files in the place of its links would end it.
+    fn is_store(&self) -> bool {
+        statat(&self.descriptor, STORE_LINK, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
     /// Keeps other straws out until this is dropped.
     fn lock(&self, patience: Duration) -> Result<(), WriteError> {
-        let give_up = Instant::now() + patience;
-        loop {
-            match flock(&self.descriptor, FlockOperation::NonBlockingLockExclusive) {
-                Err(Errno::WOULDBLOCK) if Instant::now() < give_up => {
-                    std::thread::sleep(Duration::from_millis(20));
-                }
-                Err(Errno::WOULDBLOCK) => {
-                    let path = self.path.clone();
-                    return Err(WriteError::Locked { path, patience });
-                }
-                Err(Errno::INTR) => {}
-                // A file system without locks: then nobody else is kept out.
-                Err(errno) => {
-                    log::debug!("{}: no lock: {errno}", self.path.display());
-                    return Ok(());
-                }
-                Ok(()) => return Ok(()),
-            }
+        match disk::lock(&self.descriptor, patience) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(WriteError::Locked {
+                path: self.path.clone(),
+                patience,
+            }),
+            Err(errno) => Err(WriteError::directory(&self.path, errno)),
         }
     }
 
@@ -226,11 +282,7 @@ impl Target {
         };
         // Where others may write to the directory, they can put notes there that name files of
         // ours, to have them removed.
-        let theirs = fstat(&file).is_ok_and(|stat| {
-            let user = rustix::process::geteuid().as_raw();
-            ![0, user].contains(&stat.st_uid) || stat.st_mode & 0o022 != 0
-        });
-        if theirs {
+        if fstat(&file).is_ok_and(|stat| !only_ours(&stat)) {
             return Err("can be written by others".to_owned());
         }
         let mut bytes = Vec::new();
@@ -244,26 +296,10 @@ impl Target {
         if self.read_manifest().as_ref() == Ok(manifest) {
             return Ok(());
         }
-        let temporary = format!("{TEMPORARY}{}", manifest::NAME);
-        create(
-            self.descriptor.as_fd(),
-            &temporary,
-            &manifest.to_bytes(),
-            0o644,
-        )
-        .and_then(|()| {
-            renameat(
-                &self.descriptor,
-                &temporary,
-                &self.descriptor,
-                manifest::NAME,
-            )
-        })
-        .and_then(|()| fsync(&self.descriptor))
-        .map_err(|errno| {
-            let _ = unlinkat(&self.descriptor, &temporary, AtFlags::empty());
-            self.error(manifest::NAME, errno)
-        })
+        let directory = self.descriptor.as_fd();
+        put(directory, manifest::NAME, &manifest.to_bytes(), 0o644, None)
+            .and_then(|()| sync(&self.descriptor))
+            .map_err(|errno| self.error(manifest::NAME, errno))
     }
 
     /// Whether what stands at a name can be replaced. Found out before anything is written.
@@ -282,14 +318,7 @@ impl Target {
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
             return Err(self.error(name.as_str(), Errno::ISDIR));
         }
-        let mounted = statx(
-            &parent,
-            last,
-            AtFlags::SYMLINK_NOFOLLOW,
-            StatxFlags::BASIC_STATS,
-        )
-        .is_ok_and(|stat| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT));
-        if mounted {
+        if is_mount_point(parent.as_fd(), last) {
             return Err(self.error(name.as_str(), Errno::BUSY));
         }
         Ok(())
@@ -298,23 +327,8 @@ impl Target {
     /// Whether a file is there already, with this content and mode.
     fn has(&self, name: &FileName, file: &File) -> bool {
         let (_, last) = name.split();
-        let Some(mut there) = self
-            .parent(name, false)
-            .ok()
-            .and_then(|parent| open_regular(parent.as_fd(), last))
-        else {
-            return false;
-        };
-        let Ok(stat) = fstat(&there) else {
-            return false;
-        };
-        if stat.st_mode & 0o7777 != mode(file)
-            || u64::try_from(stat.st_size) != Ok(file.content.len() as u64)
-        {
-            return false;
-        }
-        let mut bytes = Vec::new();
-        there.read_to_end(&mut bytes).is_ok() && bytes == file.content
+        self.parent(name, false)
+            .is_ok_and(|parent| holds(parent.as_fd(), last, &file.content, file.mode()))
     }
 
     /// Writes files beside their targets. On an error they are removed again.
@@ -341,7 +355,7 @@ impl Target {
             // Noted first, so that what is half written goes as well.
             staged.files.push((name, parent, temporary));
             let (_, parent, temporary) = &staged.files[staged.files.len() - 1];
-            create(parent.as_fd(), temporary, &file.content, mode(file)).map_err(error)?;
+            create(parent.as_fd(), temporary, &file.content, file.mode()).map_err(error)?;
         }
         Ok(staged)
     }
@@ -398,7 +412,7 @@ impl Staged<'_> {
         while let Some((name, parent, temporary)) = self.files.pop() {
             let (_, last) = name.split();
             let renamed = renameat(&parent, &temporary, &parent, last);
-            if let Err(errno) = renamed.and_then(|()| fsync(&parent)) {
+            if let Err(errno) = renamed.and_then(|()| sync(&parent)) {
                 let error = self.target.error(name.as_str(), errno);
                 self.files.push((name, parent, temporary));
                 return Err(error);
@@ -414,96 +428,4 @@ impl Drop for Staged<'_> {
             let _ = unlinkat(parent, temporary, AtFlags::empty());
         }
     }
-}
-
-fn mode(file: &File) -> u32 {
-    if file.execute { 0o755 } else { 0o644 }
-}
-
-/// Opens a directory that the user named; that may be a symlink.
-fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat(rustix::fs::CWD, path, flags, Mode::empty())
-}
-
-/// Makes a directory and those above it, all of them open to readers, whatever the umask.
-fn create_directory(path: &Path) -> Result<(), Errno> {
-    let mode = Mode::from_raw_mode(0o755);
-    match mkdirat(rustix::fs::CWD, path, mode) {
-        Err(Errno::NOENT) => {
-            let parent = path
-                .parent()
-                .filter(|parent| !parent.as_os_str().is_empty());
-            match create_directory(parent.ok_or(Errno::NOENT)?) {
-                // Another process was faster; or it is there, and nothing can be made in it.
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(errno) => return Err(errno),
-            }
-            mkdirat(rustix::fs::CWD, path, mode)?;
-        }
-        other => other?,
-    }
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let made = openat(rustix::fs::CWD, path, flags, Mode::empty())?;
-    rustix::fs::fchmod(&made, mode)
-}
-
-/// Opens a directory below another, one component after the other, none of them a symlink.
-fn descend<'a>(
-    from: &OwnedFd,
-    directories: impl Iterator<Item = &'a str>,
-    create: bool,
-) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut at = from.try_clone().map_err(|_| Errno::MFILE)?;
-    for directory in directories {
-        if create {
-            match mkdirat(&at, directory, Mode::from_raw_mode(0o755)) {
-                Ok(()) => {
-                    let made = openat(&at, directory, flags, Mode::empty())?;
-                    // The umask has no say.
-                    rustix::fs::fchmod(&made, Mode::from_raw_mode(0o755))?;
-                }
-                Err(Errno::EXIST) => {}
-                Err(errno) => return Err(errno),
-            }
-        }
-        at = openat(&at, directory, flags, Mode::empty())?;
-    }
-    Ok(at)
-}
-
-/// Opens a file for reading, if it is one.
-fn open_regular(directory: std::os::fd::BorrowedFd<'_>, name: &str) -> Option<fs::File> {
-    // Without NONBLOCK a named pipe would keep us waiting.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let descriptor = openat(directory, name, flags, Mode::empty()).ok()?;
-    let stat = fstat(&descriptor).ok()?;
-    (FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
-        .then(|| fs::File::from(descriptor))
-}
-
-/// Writes a new file and its content to the disk. What stands at its name, left by a run that
-/// was killed, goes.
-fn create(
-    directory: std::os::fd::BorrowedFd<'_>,
-    name: &str,
-    content: &[u8],
-    mode: u32,
-) -> Result<(), Errno> {
-    match unlinkat(directory, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => {}
-        Err(errno) => return Err(errno),
-    }
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let descriptor = openat(directory, name, flags, Mode::from_raw_mode(0o600))?;
-    let mut file = fs::File::from(descriptor);
-    file.write_all(content).map_err(raw)?;
-    // Not by open, whose mode the umask cuts.
-    rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
-    file.sync_all().map_err(raw)
-}
-
-fn raw(error: io::Error) -> Errno {
-    Errno::from_io_error(&error).unwrap_or(Errno::IO)
 }

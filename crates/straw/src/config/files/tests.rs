@@ -4,39 +4,24 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 
-use slurm_protocol::{Message, ProtocolVersion, Reply};
+use rustix::fs::Mode;
 
 use super::*;
+use crate::config::testing::set;
 
 const VERSION: ProtocolVersion = ProtocolVersion::V26_05;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A set as a reply would hold it: `*` behind a name makes it executable.
-fn set(files: &[(&str, &str)]) -> ConfigSet {
-    let mut body = (files.len() as u32).to_be_bytes().to_vec();
-    for (name, content) in files {
-        let execute = name.ends_with('*');
-        body.extend([1, u8::from(execute)]);
-        for text in [name.trim_end_matches('*'), content] {
-            body.extend((text.len() as u32 + 1).to_be_bytes());
-            body.extend(text.as_bytes());
-            body.push(0);
-        }
-    }
-    body.extend([0; 4]);
-    let mut frame = VERSION.0.to_be_bytes().to_vec();
-    frame.extend([0, 0x40, 0x07, 0xe0]);
-    frame.extend((body.len() as u32).to_be_bytes());
-    frame.extend([0; 6]);
-    frame.extend(body);
-    match Reply::decode(&frame).unwrap().message().unwrap() {
-        Message::Config(reply) => ConfigSet::new(reply).unwrap(),
-        other => panic!("{other:?}"),
+fn origin() -> Origin {
+    Origin {
+        controller: "ctl1:6817".to_owned(),
+        version: VERSION,
+        ca: None,
     }
 }
 
 fn put(directory: &Path, files: &[(&str, &str)]) -> Result<Vec<String>, String> {
-    write(directory, &set(files), "ctl1:6817", VERSION, PATIENCE)
+    write(directory, &set(files), &origin(), PATIENCE)
         .map(|written| {
             let show = |(name, change): &(FileName, Change)| format!("{} {name}", change.name());
             written.files.iter().map(show).collect()
@@ -185,7 +170,7 @@ fn notes_that_lie_remove_nothing_elsewhere() {
     }
 
     fs::write(target.join(manifest::NAME), "no JSON").unwrap();
-    assert!(known_versions(&target).is_empty());
+    assert!(Known::of(&target).versions.is_empty());
     assert_eq!(
         put(&target, &[("slurm.conf", "A")]).unwrap(),
         ["unchanged slurm.conf"]
@@ -229,18 +214,21 @@ fn more_files_than_descriptors() {
 #[test]
 fn the_version_of_a_controller_is_remembered() {
     let dir = tempfile::tempdir().unwrap();
-    assert!(known_versions(&dir.path().join("missing")).is_empty());
+    assert_eq!(Known::of(&dir.path().join("missing")), Known::default());
     let some = set(&[("slurm.conf", "A")]);
-    write(dir.path(), &some, "ctl1:6817", VERSION, PATIENCE).unwrap();
+    write(dir.path(), &some, &origin(), PATIENCE).unwrap();
     write(
         dir.path(),
         &some,
-        "ctl2:6817",
-        ProtocolVersion::V22_05,
+        &Origin {
+            controller: "ctl2:6817".to_owned(),
+            version: ProtocolVersion::V22_05,
+            ca: None,
+        },
         PATIENCE,
     )
     .unwrap();
-    let known = known_versions(dir.path());
+    let known = Known::of(dir.path()).versions;
     assert_eq!(known.get("ctl1:6817"), Some(&VERSION));
     assert_eq!(known.get("ctl2:6817"), Some(&ProtocolVersion::V22_05));
 }
@@ -293,14 +281,7 @@ fn what_cannot_be_replaced_is_found_out_before_anything_changes() {
     assert_eq!(read(dir.path(), "slurm.conf"), "old");
 
     let file = dir.path().join("slurm.conf");
-    let error = write(
-        &file,
-        &set(&[("slurm.conf", "A")]),
-        "ctl1:6817",
-        VERSION,
-        PATIENCE,
-    )
-    .unwrap_err();
+    let error = write(&file, &set(&[("slurm.conf", "A")]), &origin(), PATIENCE).unwrap_err();
     assert!(matches!(
         error,
         WriteError::Directory {
@@ -359,4 +340,47 @@ fn what_a_killed_run_left_goes_with_the_next() {
     }
     put(dir.path(), &[("slurm.conf", "A")]).unwrap();
     assert_eq!(tree(dir.path()), ["slurm.conf"]);
+}
+
+#[test]
+fn a_ca_stays_while_files_come_through_tls() {
+    let dir = tempfile::tempdir().unwrap();
+    let some = set(&[("slurm.conf", "a")]);
+    let tls = Origin {
+        ca: Some("PEM".to_owned()),
+        ..origin()
+    };
+    let write_with = || write(dir.path(), &some.clone().with_ca(b"PEM"), &tls, PATIENCE).unwrap();
+    write_with();
+    let path = dir.path().join(CA_CERT);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "PEM");
+    let known = |pem: Option<&str>| {
+        Some(KnownCa {
+            path: path.clone(),
+            pem: pem.map(str::to_owned),
+        })
+    };
+    assert_eq!(Known::of(dir.path()).ca, known(Some("PEM")));
+
+    // Notes that do not count are no reason to do without: neither those that others could have
+    // written, nor damaged ones; nor a file that is not there yet.
+    let notes = dir.path().join(manifest::NAME);
+    let text = fs::read(&notes).unwrap();
+    fs::set_permissions(&notes, fs::Permissions::from_mode(0o664)).unwrap();
+    assert_eq!(Known::of(dir.path()).ca, known(None));
+    fs::set_permissions(&notes, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(&notes, &text[..10]).unwrap();
+    assert_eq!(Known::of(dir.path()).ca, known(None));
+    fs::write(&notes, &text).unwrap();
+    fs::remove_file(&path).unwrap();
+    symlink("nowhere", &path).unwrap();
+    assert_eq!(Known::of(dir.path()).ca, known(Some("PEM")));
+
+    // Who removes it wants no TLS any more.
+    fs::remove_file(&path).unwrap();
+    assert_eq!(Known::of(dir.path()).ca, None);
+    write_with();
+    write(dir.path(), &some, &origin(), PATIENCE).unwrap();
+    assert!(!path.exists());
+    assert_eq!(Known::of(dir.path()).ca, None);
 }

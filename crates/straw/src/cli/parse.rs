@@ -1,0 +1,384 @@
+//! The command line: arguments over variables over settings, as one table of clap's.
+
+use std::borrow::Cow;
+use std::ffi::{OsStr, OsString};
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::builder::Resettable;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, FromArgMatches as _};
+
+use super::args::{Auth, Cli, Command};
+use super::settings::{Settings, SettingsError};
+use super::{Environment, TOKEN_MARK, command, fail, fail_for};
+use crate::text::{mark_of, safe, without_tokens};
+
+/// Why there is nothing to run.
+pub(super) enum Unusable {
+    Arguments(clap::Error),
+    Settings(SettingsError),
+}
+
+impl Unusable {
+    pub(super) fn tell(self) -> ExitCode {
+        match self {
+            Self::Arguments(error) => {
+                // Where nobody listens, the exit code still says it.
+                let text = error.render().to_string();
+                let _ = match without_tokens(&text) {
+                    Cow::Borrowed(_) => error.print(),
+                    Cow::Owned(text) => write!(std::io::stderr(), "{text}"),
+                };
+                ExitCode::from(error.exit_code().try_into().unwrap_or(2))
+            }
+            Self::Settings(error) => fail(&error.into(), false),
+        }
+    }
+
+    /// The same, for somebody who called another command and knows nothing of ours.
+    pub(super) fn tell_for(self, name: &OsStr) -> ExitCode {
+        let error = match self {
+            Self::Arguments(error) => error,
+            Self::Settings(error) => return fail_for(name, &error.into()),
+        };
+        let text = error.render().to_string();
+        let line = text.lines().next().unwrap_or_default();
+        let name = name.to_string_lossy();
+        let line = format!("straw, for {}: {line}\n", name.escape_debug());
+        let _ = std::io::stderr().write_all(safe(&line).as_bytes());
+        ExitCode::from(2)
+    }
+}
+
+impl From<clap::Error> for Unusable {
+    fn from(error: clap::Error) -> Self {
+        Self::Arguments(error)
+    }
+}
+
+/// Reads the arguments, over the variables and the settings.
+pub(super) fn parse(arguments: Vec<OsString>, environment: &Environment) -> Result<Cli, Unusable> {
+    let keys = options(&command());
+    let settings = match Settings::load(environment.settings.as_ref(), &keys) {
+        Ok(settings) => settings,
+        Err(error) => {
+            // Help needs no settings.
+            let arguments = with_subcommand(arguments)?;
+            return Err(match command().try_get_matches_from(arguments) {
+                Err(help) if !help.use_stderr() => help.into(),
+                _ => Unusable::Settings(error),
+            });
+        }
+    };
+    // A variable of Slurm's wins over the file, as one of straw's does.
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let token = environment
+        .token
+        .as_ref()
+        .map(secrecy::ExposeSecret::expose_secret);
+    let taken = |option: &str| match option {
+        "servers" => environment
+            .controllers
+            .as_ref()
+            .is_some_and(|list| !list.trim().is_empty()),
+        "token-file" | "token-command" => {
+            // Not one that straw itself has put there: it is read afresh where it came from.
+            let is_theirs = |token: &str| {
+                !token.trim().is_empty()
+                    && std::env::var_os(TOKEN_MARK) != Some(mark_of(token).into())
+            };
+            token.is_some_and(is_theirs)
+                || environment.token_file.is_some()
+                || is_set("STRAW_TOKEN_FILE")
+                || is_set("STRAW_TOKEN_COMMAND")
+        }
+        "sack-socket" => environment.sack_socket.is_some(),
+        _ => false,
+    };
+    let complete = |argument: Arg| {
+        // A variable that is set to nothing, as templates leave it, is not set.
+        let value = argument.get_env().and_then(std::env::var_os);
+        let value = value.filter(|value| !value.is_empty());
+        let setting = argument.get_long().filter(|long| !taken(long));
+        let delimiter = argument.get_value_delimiter();
+        match (
+            value,
+            setting.and_then(|long| settings.get(long, delimiter)),
+        ) {
+            (Some(_), _) => argument,
+            (None, Some(setting)) => argument.env(Resettable::Reset).default_value(setting),
+            (None, None) => argument.env(Resettable::Reset),
+        }
+    };
+    let matches = mut_all_args(command(), &complete)
+        .try_get_matches_from(with_subcommand(arguments)?)
+        .map_err(|error| in_settings(error, &settings))?;
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    let mut innermost = &matches;
+    while let Some((_, matches)) = innermost.subcommand() {
+        innermost = matches;
+    }
+    // Not clap's own rule, because that counts variables as well: an argument wins over them.
+    let given = |option| {
+        let source = innermost.try_contains_id(option).ok()?;
+        (source && innermost.value_source(option) == Some(ValueSource::CommandLine)).then_some(())
+    };
+    let conflict = |text: &str| Err(command().error(ErrorKind::ArgumentConflict, text).into());
+    if given("explain").is_some() && given("stdout").is_some() {
+        return conflict("--explain writes nothing, so it does not go with --stdout");
+    }
+    if let Command::Exec(exec) = &cli.command
+        && let Some(word) = exec.command.first().and_then(|word| word.to_str())
+        && word.starts_with('-')
+    {
+        let text = format!(
+            "{} is no option of exec, and no command",
+            word.escape_debug()
+        );
+        return conflict(&text);
+    }
+    if let Command::Fetch(fetch) = &mut cli.command
+        && given("output").is_some()
+    {
+        if given("stdout").is_some() {
+            return conflict("--stdout writes no files, so it does not go with --output");
+        }
+        fetch.stdout = None;
+    }
+    if let Some(places) = cli.command.token_places() {
+        match (given("token_file"), given("token_command")) {
+            (Some(()), Some(())) => {
+                return conflict("--token-file and --token-command: one of them is enough");
+            }
+            (Some(()), None) => places.token_command = None,
+            (None, Some(())) => places.token_file = None,
+            (None, None) => {}
+        }
+    }
+    cli.given = as_variables(innermost);
+    if let Some(access) = cli.command.access() {
+        // A credential that is named by an argument is the one to use, whatever variables say.
+        let kinds = [
+            (
+                Auth::Jwt,
+                "a token",
+                given("token_file").or(given("token_command")),
+            ),
+            (Auth::Slurm, "--sack-socket", given("sack_socket")),
+            (Auth::Munge, "--munge-socket", given("munge_socket")),
+        ];
+        let mut named = kinds.iter().filter(|(_, _, given)| given.is_some());
+        match (named.next(), named.next()) {
+            (Some((_, first, _)), Some((_, second, _))) => {
+                let text = format!("{first} and {second}: one credential is enough");
+                return conflict(&text);
+            }
+            (Some((auth, name, _)), None) => {
+                if given("auth").is_some() && ![*auth, Auth::Auto].contains(&access.auth) {
+                    return conflict(&format!("{name} is none of what --auth asks for"));
+                }
+                access.auth = *auth;
+            }
+            _ => {}
+        }
+    }
+    Ok(cli)
+}
+
+/// The options of `exec` that stand in its arguments, as the variables that would say the same, for
+/// shims that its command calls. What names a file is made to name it from everywhere.
+fn as_variables(matches: &ArgMatches) -> Vec<(String, OsString)> {
+    const PATHS: [&str; 7] = [
+        "store",
+        "token_file",
+        "sack_socket",
+        "munge_socket",
+        "ca_cert",
+        "client_cert",
+        "client_key",
+    ];
+    let command = command();
+    let Some(exec) = command.find_subcommand("exec") else {
+        return Vec::new();
+    };
+    let mut variables = Vec::new();
+    for option in exec.get_arguments() {
+        let id = option.get_id().as_str();
+        let is_here = matches.try_contains_id(id).unwrap_or_default();
+        let (true, Some(variable)) = (is_here, option.get_env()) else {
+            continue;
+        };
+        if matches.value_source(id) != Some(ValueSource::CommandLine) {
+            continue;
+        }
+        let mut value = OsString::new();
+        for (at, raw) in matches.get_raw(id).into_iter().flatten().enumerate() {
+            if at > 0 {
+                value.push(";");
+            }
+            match std::path::absolute(raw) {
+                Ok(path) if PATHS.contains(&id) => value.push(path),
+                _ => value.push(raw),
+            }
+        }
+        if !option.get_action().takes_values() {
+            value = "1".into();
+        }
+        variables.push((variable.to_string_lossy().into_owned(), value));
+    }
+    variables
+}
+
+/// Changes all arguments of a command and of those below it.
+fn mut_all_args(command: clap::Command, change: &impl Fn(Arg) -> Arg) -> clap::Command {
+    command
+        .mut_args(change)
+        .mut_subcommands(|subcommand| mut_all_args(subcommand, change))
+}
+
+/// The long names of the options of a command and of those below it that can be set elsewhere.
+fn options(command: &clap::Command) -> Vec<String> {
+    let own = command
+        .get_arguments()
+        .filter(|option| option.get_env().is_some());
+    let mut names: Vec<_> = own.filter_map(Arg::get_long).map(str::to_owned).collect();
+    names.extend(command.get_subcommands().flat_map(options));
+    names
+}
+
+/// Says where a value came from that is of no use, where that is no argument.
+fn in_settings(error: clap::Error, settings: &Settings) -> clap::Error {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let option = text(ContextKind::InvalidArg)
+        .and_then(|option| option.strip_prefix("--")?.split([' ', '.']).next());
+    let (Some(option), Some(value)) = (option, text(ContextKind::InvalidValue)) else {
+        return error;
+    };
+    let variable = format!("STRAW_{}", option.replace('-', "_").to_uppercase());
+    let is_argument = std::env::args_os().any(|argument| argument == value);
+    let place = if is_argument {
+        return error;
+    } else if std::env::var_os(&variable).is_some_and(|set| set == value) {
+        format!("in the variable {variable}")
+    } else if settings
+        .get(option, None)
+        .is_some_and(|setting| setting == value)
+    {
+        format!("in {}", settings.path().display())
+    } else {
+        return error;
+    };
+    let text = format!("{place}: {error}").replacen(": error: ", ": ", 1);
+    command().error(error.kind(), text.lines().next().unwrap_or_default())
+}
+
+/// Puts in the subcommand where it was left out. The tool that straw replaces had none:
+/// `straw SERVER… VERSION`, and `-l` listed the releases.
+fn with_subcommand(mut arguments: Vec<OsString>) -> Result<Vec<OsString>, clap::Error> {
+    // These can stand before a subcommand.
+    let is_global = |argument: &OsString| {
+        argument.to_str().is_some_and(|text| {
+            matches!(text, "--verbose" | "--quiet" | "--json")
+                || text.strip_prefix('-').is_some_and(|flags| {
+                    !flags.is_empty() && flags.chars().all(|c| "vq".contains(c))
+                })
+        })
+    };
+    let Some(first) = arguments
+        .iter()
+        .skip(1)
+        .find(|argument| !is_global(argument))
+    else {
+        return Ok(arguments);
+    };
+    let first = first.to_string_lossy();
+    let at_root = ["-h", "--help", "-V", "--version", "help"];
+    if at_root.contains(&&*first) || command().find_subcommand(&*first).is_some() {
+        return Ok(arguments);
+    }
+    if let Some(text) = not_a_controller(&first) {
+        return Err(command().error(ErrorKind::InvalidSubcommand, text));
+    }
+    let lists = |argument: &OsString| argument == "-l" || argument == "--list";
+    if arguments.iter().any(lists) {
+        // Whatever else was said, the list is what was wanted.
+        arguments.retain(|argument| is_global(argument) || lists(argument));
+        let listing = arguments.iter().map(|argument| match lists(argument) {
+            true => "releases".into(),
+            false => argument.clone(),
+        });
+        return Ok(std::iter::once("straw".into()).chain(listing).collect());
+    }
+    arguments.insert(1, "fetch".into());
+    Ok(arguments)
+}
+
+/// Whether a first word was meant for a command rather than for a controller's name, and what to
+/// say then. A controller of such a name can be given to `straw fetch`.
+fn not_a_controller(word: &str) -> Option<String> {
+    /// Commands that are to come.
+    const RESERVED: [&str; 3] = ["doctor", "ping", "watch"];
+    if RESERVED.contains(&word) {
+        return Some(format!("this straw has no command `{word}` yet"));
+    }
+    let lower = word.to_lowercase();
+    let command = command();
+    let meant = command
+        .get_subcommands()
+        .map(clap::Command::get_name)
+        .find(|name| strsim::osa_distance(name, &lower) <= 1)?;
+    Some(format!(
+        "there is no command `{}`; did you mean `{meant}`?",
+        word.escape_debug()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn a_command_with_a_slip_in_it_is_no_controller() {
+        for word in ["fetc", "Fetch", "fecth", "release", "ping", "exec"] {
+            assert!(not_a_controller(word).is_some(), "{word}");
+        }
+        for word in ["ctl1", "head", "slurm", "fetch.example.org", "10.0.0.1"] {
+            assert_eq!(not_a_controller(word), None, "{word}");
+        }
+    }
+
+    #[test]
+    fn a_subcommand_that_was_left_out_is_put_in() {
+        let cases = [
+            ("straw", "straw"),
+            ("straw --help", "straw --help"),
+            ("straw help fetch", "straw help fetch"),
+            ("straw fetch ctl1", "straw fetch ctl1"),
+            ("straw -v fetch ctl1", "straw -v fetch ctl1"),
+            ("straw ctl1 22.05", "straw fetch ctl1 22.05"),
+            ("straw -o dir ctl1 22.05", "straw fetch -o dir ctl1 22.05"),
+            ("straw -v ctl1 22.05", "straw fetch -v ctl1 22.05"),
+            ("straw -vvvv fetch ctl1", "straw -vvvv fetch ctl1"),
+            ("straw -vq releases", "straw -vq releases"),
+            ("straw --json -l", "straw --json releases"),
+            ("straw -l --json", "straw releases --json"),
+            ("straw -l", "straw releases"),
+            ("straw ctl1 22.05 --list", "straw releases"),
+        ];
+        for (given, expected) in cases {
+            let given = given.split(' ').map(OsString::from).collect();
+            let expected: Vec<_> = expected.split(' ').map(OsString::from).collect();
+            assert_eq!(with_subcommand(given).unwrap(), expected);
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Arguments and environment as one plan: what several commands have in common.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use slurm_protocol::{ParseReleaseError, ProtocolVersion, Release};
+
+use super::Environment;
+use super::args::{Access, TokenPlaces};
+use crate::config::{Known, KnownCa};
+use crate::controller::Query;
+use crate::credential::{CredentialError, Method, Places};
+use crate::endpoint::Endpoint;
+use crate::error::Error;
+use crate::transport::tls::{ClientFiles, Tls, TlsFiles};
+
+/// What to ask the controllers with, and what is known of them from before.
+pub(super) fn query(
+    servers: Vec<String>,
+    access: Access,
+    environment: &Environment,
+    known: Known,
+) -> Result<Query, Error> {
+    let named = named(&access, environment);
+    let (controllers, behind) = controllers(servers, named)?;
+    let given = access.release.as_deref().map(release).transpose()?;
+    if let (Some(first), Some(second)) = (behind, given)
+        && first != second
+    {
+        return Err(Error::TwoReleases { first, second });
+    }
+    let release = given.or(behind);
+    let tls = tls(&access, known.ca)?;
+    let places = Places {
+        sack_socket: access.sack_socket,
+        munge_socket: access.munge_socket,
+        ..places(access.token, environment)?
+    };
+    let choice = places.choose(access.auth.method())?;
+    log::info!("credential: {} ({})", choice.source.place(), choice.why);
+    if let Some(release) = release
+        && choice.source.method() == Method::Slurm
+        && release.version() < ProtocolVersion::V23_11
+    {
+        return Err(Error::NoSackYet { release });
+    }
+    Ok(Query {
+        controllers,
+        credential: choice.source,
+        tls,
+        release,
+        known: known.versions,
+        timeout: access.timeout,
+        wait: access.wait,
+        max_size: access.max_size,
+    })
+}
+
+/// The controllers that are named elsewhere than in front of a release.
+pub(super) fn named<'a>(access: &'a Access, environment: &'a Environment) -> Option<&'a str> {
+    let named = access.controllers.as_deref();
+    named.or(environment.controllers.as_deref())
+}
+
+/// Whom to trust, where everything is to go through TLS: the CA that is given, or that of the last
+/// time.
+fn tls(access: &Access, known: Option<KnownCa>) -> Result<Option<Tls>, Error> {
+    let known = known.filter(|_| access.ca_cert.is_none());
+    let remembered = known.as_ref().map(|ca| ca.path.clone());
+    let Some(ca_cert) = access.ca_cert.clone().or(remembered) else {
+        let asked = access.client_cert.as_ref().or(access.client_key.as_ref());
+        return match (asked, &access.tls_server_name) {
+            (None, None) => Ok(None),
+            // Whoever asks for one of these counts on TLS.
+            _ => Err(Error::TlsWithoutCa),
+        };
+    };
+    let client = match (&access.client_cert, &access.client_key) {
+        (Some(cert), Some(key)) => Some((cert.clone(), key.clone())),
+        (None, None) => None,
+        _ => return Err(Error::HalfOfClientCertificate),
+    };
+    let files = TlsFiles {
+        ca_cert,
+        client: client.map(|(cert, key)| ClientFiles { cert, key }),
+        server_name: access.tls_server_name.clone(),
+    };
+    log::info!("TLS: trusting {}", files.ca_cert.display());
+    let tls = Tls::load(&files, SystemTime::now())?;
+    match known {
+        Some(KnownCa { pem, path }) if !pem.as_ref().is_some_and(|pem| tls.trusts_only(pem)) => {
+            Err(Error::UnknownCa { path })
+        }
+        _ => Ok(Some(tls)),
+    }
+}
+
+/// The places of a token.
+pub(super) fn places(
+    token: TokenPlaces,
+    environment: &Environment,
+) -> Result<Places, CredentialError> {
+    let command = token.token_command.map(|line| line.parse()).transpose();
+    Ok(Places {
+        token_file: token.token_file,
+        token_command: command.map_err(|why| CredentialError::CommandLine { why })?,
+        token_file_variable: environment.token_file.clone().map(PathBuf::from),
+        token_variable: environment.token.clone(),
+        sack_socket_variable: environment.sack_socket.clone().map(PathBuf::from),
+        ..Places::default()
+    })
+}
+
+/// The controllers, from the arguments or from elsewhere, and the release that may stand behind
+/// them.
+fn controllers(
+    mut servers: Vec<String>,
+    elsewhere: Option<&str>,
+) -> Result<(Vec<Endpoint>, Option<Release>), Error> {
+    servers.retain(|server| !server.trim().is_empty());
+    let (servers, behind) = split_release(servers)?;
+    let servers = match elsewhere {
+        Some(list) if servers.is_empty() => vec![list.to_owned()],
+        _ => servers,
+    };
+    let controllers = Endpoint::parse_list(servers.iter().map(String::as_str))?;
+    Ok((controllers, behind))
+}
+
+/// The release that may stand behind the controllers, as the tool that straw replaces wanted it.
+fn split_release(mut servers: Vec<String>) -> Result<(Vec<String>, Option<Release>), Error> {
+    let not_a_release = Err(ParseReleaseError::NotARelease);
+    match servers.last().map(|last| last.parse::<Release>()) {
+        None => Ok((servers, None)),
+        Some(result) if result == not_a_release => Ok((servers, None)),
+        Some(_) => {
+            let last = servers.pop().unwrap_or_default();
+            Ok((servers, Some(release(&last)?)))
+        }
+    }
+}
+
+fn release(text: &str) -> Result<Release, Error> {
+    text.parse().map_err(|error| Error::Release {
+        release: text.escape_debug().to_string(),
+        error,
+    })
+}

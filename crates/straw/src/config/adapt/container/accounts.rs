@@ -1,0 +1,148 @@
+//! Accounts. straw is static and must not load the container's name service, so it reads
+//! `/etc/passwd` itself; where `/etc/nsswitch.conf` names other sources, `getent` is asked.
+
+use std::fs;
+use std::io::Read as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long getent may take. A directory service that does not answer would hold up Slurm's
+/// commands as well.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The number of an account by its name or its number, which Slurm takes as well.
+///
+/// `may_ask` says whether others than `/etc/passwd` may be asked.
+pub(super) fn find(root: &Path, name: &str, may_ask: bool) -> Option<u32> {
+    let file = fs::read(root.join("etc/passwd")).unwrap_or_default();
+    if let Some(uid) = in_passwd(&file, name) {
+        return Some(uid);
+    }
+    // Its whole name in the program is how `cargo xtask test binary` tells glibc's resolver.
+    let switch = root.join("etc/nsswitch").with_extension("conf");
+    let switch = fs::read_to_string(switch).unwrap_or_default();
+    // An option of getent's it is not.
+    if !may_ask || !has_other_sources(&switch) || name.starts_with('-') {
+        return None;
+    }
+    let line = ["usr/bin/getent", "bin/getent"]
+        .iter()
+        .map(|path| root.join(path))
+        .find(|path| path.is_file())
+        .and_then(|getent| ask(&getent, name))?;
+    in_passwd(&line, name)
+}
+
+fn in_passwd(file: &[u8], name: &str) -> Option<u32> {
+    let number: Option<u32> = name.parse().ok();
+    String::from_utf8_lossy(file).lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let (account, uid) = (fields.next()?, fields.nth(1)?.parse().ok()?);
+        (account == name || number == Some(uid)).then_some(uid)
+    })
+}
+
+/// Whether accounts may come from elsewhere than `/etc/passwd`.
+fn has_other_sources(switch: &str) -> bool {
+    let line = switch
+        .lines()
+        .find_map(|line| line.trim_start().strip_prefix("passwd:"));
+    line.is_some_and(|sources| {
+        sources
+            .split('#')
+            .next()
+            .unwrap_or_default()
+            .split_whitespace()
+            .any(|source| source != "files" && !source.starts_with('['))
+    })
+}
+
+fn ask(getent: &Path, name: &str) -> Option<Vec<u8>> {
+    let mut child = Command::new(getent)
+        .args(["passwd", name])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .ok()?;
+    if !ends(&mut child, Instant::now() + PATIENCE) {
+        log::warn!("getent does not answer; the account {name:?} is taken not to be there");
+        let _ = child.kill();
+        let _ = child.wait();
+        return None;
+    }
+    // One line, which the pipe holds.
+    let mut line = Vec::new();
+    let stdout = child.stdout.take()?;
+    stdout.take(4096).read_to_end(&mut line).ok()?;
+    Some(line)
+}
+
+fn ends(child: &mut Child, deadline: Instant) -> bool {
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match child.try_wait() {
+            Ok(None) if Instant::now() < deadline => {
+                thread::sleep(pause);
+                pause = (pause * 2).min(Duration::from_millis(20));
+            }
+            ended => return matches!(ended, Ok(Some(_))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn root(switch: &str, getent: &str) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for directory in ["etc", "usr/bin"] {
+            fs::create_dir_all(root.path().join(directory)).unwrap();
+        }
+        let passwd = "root:x:0:0::/root:/bin/sh\nslurm:x:64030:64030::/:/bin/false\nbroken\n";
+        fs::write(root.path().join("etc/passwd"), passwd).unwrap();
+        fs::write(root.path().join("etc/nsswitch.conf"), switch).unwrap();
+        let path = root.path().join("usr/bin/getent");
+        fs::write(&path, format!("#!/bin/sh\n{getent}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        root
+    }
+
+    #[test]
+    fn in_the_file() {
+        let root = root("passwd: files\n", "echo elsewhere:x:7:7::/:");
+        assert_eq!(find(root.path(), "slurm", true), Some(64030));
+        assert_eq!(find(root.path(), "64030", true), Some(64030));
+        assert_eq!(find(root.path(), "root", true), Some(0));
+        assert_eq!(find(root.path(), "elsewhere", true), None);
+        assert_eq!(find(root.path(), "64031", true), None);
+        assert_eq!(find(Path::new("/nonexistent"), "root", true), None);
+    }
+
+    #[test]
+    fn elsewhere() {
+        let root = root(
+            "passwd: files sss\n",
+            "[ $2 = ldap ] && echo ldap:x:7:7::/:",
+        );
+        assert_eq!(find(root.path(), "ldap", true), Some(7));
+        assert_eq!(find(root.path(), "other", true), None);
+        assert_eq!(find(root.path(), "-s", true), None);
+    }
+
+    #[test]
+    fn sources() {
+        assert!(!has_other_sources(""));
+        assert!(!has_other_sources(
+            "group: files sss\npasswd:\tfiles # sss\n"
+        ));
+        assert!(!has_other_sources("passwd: files [NOTFOUND=return]\n"));
+        assert!(has_other_sources("passwd:         files systemd\n"));
+        assert!(has_other_sources("passwd: compat"));
+    }
+}

@@ -1,0 +1,284 @@
+//! A configuration file in Slurm's syntax, to be read and edited. What is not edited comes out
+//! byte for byte: comments, order, case, continued lines, bytes that are no text.
+//!
+//! ```text
+//!   bytes ─▶ statements (line.rs), each with its bytes ─▶ edits ─▶ bytes
+//! ```
+//!
+//! How Slurm reads such a file, tried on 22.05, 24.11 and 26.05: docs/adapting.md, "The syntax".
+
+mod line;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+pub use line::Pair;
+
+/// What each of straw's comments begins with.
+const MARK: &str = "# straw: ";
+
+/// A file, as a row of statements.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conf {
+    statements: Vec<Statement>,
+}
+
+/// A logical line: one line of the file, or several that are joined by a backslash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// Comments of straw's above it: the original, if it was changed, and why.
+    note: Vec<u8>,
+    bytes: Vec<u8>,
+    line: Option<usize>,
+    kind: Kind,
+}
+
+/// What a statement says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// Nothing: a comment, or a line of white space.
+    Nothing,
+    /// `Include FILE`, with the file's name as it stands there.
+    Include(Vec<u8>),
+    /// `Key=Value`, once or several times.
+    Pairs(Vec<Pair>),
+    /// Anything else, as the lines of plugstack.conf, or what Slurm cannot read.
+    Other,
+}
+
+/// How an edit changed a statement, as text for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edit {
+    /// The line in the original, from 1; none where the statement was not in it.
+    pub line: Option<usize>,
+    /// What stood there, if anything.
+    pub before: Option<String>,
+    /// What stands there now, if anything but a comment.
+    pub after: Option<String>,
+}
+
+impl Conf {
+    /// Reads a file. There is nothing that it cannot read.
+    pub fn parse(bytes: &[u8]) -> Self {
+        let mut statements = Vec::new();
+        let (mut rest, mut line) = (bytes, 1);
+        while !rest.is_empty() {
+            let (length, joined) = line::logical(rest);
+            let (own, after) = rest.split_at(length);
+            statements.push(Statement {
+                note: Vec::new(),
+                bytes: own.to_vec(),
+                line: Some(line),
+                kind: line::kind(&joined),
+            });
+            line += own.iter().filter(|&&byte| byte == b'\n').count();
+            rest = after;
+        }
+        Self { statements }
+    }
+
+    /// The file.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.statements
+            .iter()
+            .flat_map(|statement| statement.note.iter().chain(&statement.bytes))
+            .copied()
+            .collect()
+    }
+
+    /// The statements, in their order.
+    pub fn statements(&self) -> &[Statement] {
+        &self.statements
+    }
+
+    /// Makes a statement a comment, every line of it.
+    pub fn comment_out(&mut self, index: usize, reason: &str) -> Edit {
+        let statement = &mut self.statements[index];
+        let edit = Edit {
+            line: statement.line,
+            before: Some(statement.text()),
+            after: None,
+        };
+        statement.bytes = statement.as_comment(reason);
+        statement.kind = Kind::Nothing;
+        edit
+    }
+
+    /// Gives a pair another value. The original stays above as a comment.
+    pub fn replace(&mut self, index: usize, pair: usize, value: &[u8], reason: &str) -> Edit {
+        let statement = &self.statements[index];
+        let Kind::Pairs(pairs) = &statement.kind else {
+            return self.nothing(index);
+        };
+        let range = pairs[pair].value_range();
+        self.splice(index, &[range], value, reason)
+    }
+
+    /// Takes pairs out of a line, in the order in which they stand there. The original stays above
+    /// as a comment, or alone where no pair is left.
+    pub fn remove(&mut self, index: usize, unwanted: &[usize], reason: &str) -> Edit {
+        let statement = &self.statements[index];
+        let pairs = statement.pairs();
+        if unwanted.len() >= pairs.len() {
+            return self.comment_out(index, reason);
+        }
+        let blank = |byte: &&u8| matches!(byte, b' ' | b'\t');
+        let range = |&pair: &usize| {
+            let range = pairs[pair].range();
+            // With the space in front of it; the first pair has its space behind.
+            let before = statement.bytes[..range.start].iter().rev();
+            let before = before.take_while(blank).count();
+            let after = statement.bytes[range.end..].iter();
+            let after = after.take_while(blank).count();
+            match pair {
+                0 => range.start..range.end + after,
+                _ => range.start - before..range.end,
+            }
+        };
+        let ranges: Vec<_> = unwanted.iter().map(range).collect();
+        self.splice(index, &ranges, b"", reason)
+    }
+
+    /// Adds a line at the end, below a comment that says why.
+    pub fn append(&mut self, line: &[u8], reason: &str) -> Edit {
+        // The last line may lack its end, and a backslash there would join ours to it.
+        if let Some(last) = self.statements.last_mut() {
+            if !last.bytes.ends_with(b"\n") {
+                last.bytes.push(b'\n');
+            }
+            if line::is_continued(&last.bytes) {
+                last.bytes.push(b'\n');
+            }
+        }
+        let mut bytes = line.to_vec();
+        bytes.push(b'\n');
+        let (_, joined) = line::logical(&bytes);
+        let statement = Statement {
+            note: format!("{MARK}{}\n", clean(reason)).into_bytes(),
+            kind: line::kind(&joined),
+            bytes,
+            line: None,
+        };
+        let edit = Edit {
+            line: None,
+            before: None,
+            after: Some(statement.text()),
+        };
+        self.statements.push(statement);
+        edit
+    }
+
+    /// Replaces parts of a statement, each by the same.
+    fn splice(&mut self, index: usize, ranges: &[Range<usize>], new: &[u8], reason: &str) -> Edit {
+        let statement = &mut self.statements[index];
+        let before = statement.text();
+        if statement.note.is_empty() {
+            statement.note = statement.as_comment(reason);
+            if !statement.note.ends_with(b"\n") {
+                statement.note.push(b'\n');
+            }
+        } else {
+            // The original already stands there; only the reason is new.
+            let note = format!("{MARK}{}{}", clean(reason), statement.line_end());
+            statement.note.extend(note.as_bytes());
+        }
+        for range in ranges.iter().rev() {
+            let range = range.clone();
+            statement.bytes.splice(range, new.iter().copied());
+        }
+        let (_, joined) = line::logical(&statement.bytes);
+        statement.kind = line::kind(&joined);
+        Edit {
+            line: statement.line,
+            before: Some(before),
+            after: Some(statement.text()),
+        }
+    }
+
+    fn nothing(&self, index: usize) -> Edit {
+        let statement = &self.statements[index];
+        Edit {
+            line: statement.line,
+            before: Some(statement.text()),
+            after: Some(statement.text()),
+        }
+    }
+}
+
+impl Statement {
+    /// What it says.
+    pub fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
+    /// Its first line in the original, from 1; none for what was added.
+    pub fn line(&self) -> Option<usize> {
+        self.line
+    }
+
+    /// The pairs of the line, where it has any.
+    pub fn pairs(&self) -> &[Pair] {
+        match &self.kind {
+            Kind::Pairs(pairs) => pairs,
+            _ => &[],
+        }
+    }
+
+    /// Its bytes, without comments, its lines joined.
+    pub fn joined(&self) -> Vec<u8> {
+        let (_, joined) = line::logical(&self.bytes);
+        joined.iter().map(|piece| piece.byte).collect()
+    }
+
+    /// The whole of it on one line, for people.
+    pub fn text(&self) -> String {
+        let text = String::from_utf8_lossy(&self.bytes);
+        match text.trim() {
+            one if !one.contains('\n') => clean(one).into_owned(),
+            _ => {
+                let joined = String::from_utf8_lossy(&self.joined()).into_owned();
+                let words: Vec<_> = joined.split_whitespace().collect();
+                clean(&words.join(" ")).into_owned()
+            }
+        }
+    }
+
+    /// It, with a mark in front of each of its lines. A comment is not continued by a backslash.
+    fn as_comment(&self, reason: &str) -> Vec<u8> {
+        let mut comment = Vec::new();
+        for line in self.bytes.split_inclusive(|&byte| byte == b'\n') {
+            comment.extend(MARK.as_bytes());
+            comment.extend(clean(reason).as_bytes());
+            comment.extend(b": ");
+            comment.extend(line);
+        }
+        comment
+    }
+
+    fn line_end(&self) -> &'static str {
+        let first = self.bytes.split_inclusive(|&byte| byte == b'\n').next();
+        match first.is_some_and(|line| line.ends_with(b"\r\n")) {
+            true => "\r\n",
+            false => "\n",
+        }
+    }
+}
+
+/// A text that stays on its line and that no terminal obeys.
+fn clean(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let mut clean = String::new();
+    for c in text.chars() {
+        match c {
+            '\t' => clean.push(' '),
+            c if c.is_control() => clean.extend(c.escape_default()),
+            c => clean.push(c),
+        }
+    }
+    Cow::Owned(clean)
+}
