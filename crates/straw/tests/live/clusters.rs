@@ -2,14 +2,16 @@
 
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use lab::{ClientOptions, Cluster, Container, Exec, Output, Release};
+use lab::{Auth, Builder, ClientOptions, Cluster, Container, Exec, Output, Release};
 use libtest_mimic::Failed;
 
 /// The clusters of one release.
 pub struct Clusters {
     pub release: Release,
     shared: Mutex<Option<Cluster>>,
+    slurm: Mutex<Option<Cluster>>,
 }
 
 impl Clusters {
@@ -17,32 +19,60 @@ impl Clusters {
         Self {
             release,
             shared: Mutex::new(None),
+            slurm: Mutex::new(None),
         }
     }
 
-    /// The cluster that tests share which leave it as it was: with an Include, a plugstack.conf
-    /// and, where the release sends scripts, a prolog. It is started for the first of them. One
-    /// test at a time has it.
+    /// The cluster that tests share which leave it as it was: with munge, an Include, a
+    /// plugstack.conf and, where the release sends scripts, a prolog. It is started for the first of
+    /// them. One test at a time has it.
     pub fn shared(&self) -> Result<Shared<'_>, Failed> {
-        let mut guard = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        if guard.is_none() {
-            let cluster = Cluster::builder(self.release)
-                .include(true)
-                .plugstack(true)
-                .prolog(self.sends_scripts())
-                .start()?;
-            if let Some(moved) = &cluster.images().moved {
-                eprintln!("note: {moved}");
-            }
-            *guard = Some(cluster);
-        }
-        Ok(Shared(guard))
+        lend(&self.shared, || {
+            self.with_files().prolog(self.sends_scripts())
+        })
+    }
+
+    /// The same with auth/slurm, which 22.05 does not have, and no prolog. Who wants both takes the
+    /// one with munge first.
+    pub fn slurm(&self) -> Result<Shared<'_>, Failed> {
+        lend(&self.slurm, || self.with_files().auth(Auth::Slurm))
+    }
+
+    fn with_files(&self) -> Builder {
+        Cluster::builder(self.release).include(true).plugstack(true)
+    }
+
+    /// What its controllers accept, pinned.
+    pub fn accepted(&self) -> Result<Vec<slurm_protocol::Release>, Failed> {
+        let own = self.release.to_string().parse::<slurm_protocol::Release>();
+        let own = own.map_err(|error| error.to_string())?;
+        let accepted = own.version().accepted_by_controller();
+        let all = slurm_protocol::Release::ALL.iter().copied();
+        Ok(all
+            .filter(|release| accepted.contains(&release.version()))
+            .collect())
     }
 
     /// Since 23.11.
     pub fn sends_scripts(&self) -> bool {
         self.release != Release::V22_05
     }
+}
+
+/// The cluster in a place, started where there is none yet.
+fn lend(
+    place: &Mutex<Option<Cluster>>,
+    builder: impl FnOnce() -> Builder,
+) -> Result<Shared<'_>, Failed> {
+    let mut guard = place.lock().unwrap_or_else(PoisonError::into_inner);
+    if guard.is_none() {
+        let cluster = builder().start()?;
+        if let Some(moved) = &cluster.images().moved {
+            eprintln!("note: {moved}");
+        }
+        *guard = Some(cluster);
+    }
+    Ok(Shared(guard))
 }
 
 /// A shared cluster, for as long as a test needs it.
@@ -65,15 +95,34 @@ pub fn program() -> PathBuf {
 
 /// A client container that has Slurm's client package and straw.
 pub fn client(cluster: &Cluster) -> Result<Container, Failed> {
-    Ok(cluster.client(&ClientOptions::default().straw(&program()))?)
+    Ok(cluster.client(&with_straw())?)
+}
+
+/// What a client container that has straw begins with.
+pub fn with_straw() -> ClientOptions {
+    ClientOptions::default().straw(&program())
 }
 
 /// `straw` in a client container, with a token.
 pub fn straw<'a>(client: &'a Container, token: &str, arguments: &str) -> Exec<'a> {
-    let words = arguments.split_whitespace();
-    client
-        .exec(["straw"].into_iter().chain(words))
-        .env("SLURM_JWT", token)
+    plain(client, arguments).env("SLURM_JWT", token)
+}
+
+/// `straw` in a client container, without a token.
+pub fn plain<'a>(client: &'a Container, arguments: &str) -> Exec<'a> {
+    client.exec(["straw"].into_iter().chain(arguments.split_whitespace()))
+}
+
+/// Fails unless the client set that straw put into this directory is the controller's. The shared
+/// clusters have these files.
+pub fn same_set(cluster: &Cluster, client: &Container, directory: &str) -> Result<(), Failed> {
+    let all = |host: &Container, directory: &str| {
+        let files = ["cat", "slurm.conf", "partitions.conf", "plugstack.conf"];
+        host.exec(files).workdir(directory).check()
+    };
+    let fetched = all(client, directory)?.text();
+    let original = all(cluster.controller(0), "/etc/slurm")?.text();
+    same("the client set", fetched, original)
 }
 
 /// Fails, with all that was said, unless the command ended with this status.
@@ -93,6 +142,14 @@ pub fn holds(text: &str, parts: &[&str]) -> Result<(), Failed> {
     }
 }
 
+/// Fails, with the whole text, if it holds any of these.
+pub fn lacks(text: &str, parts: &[&str]) -> Result<(), Failed> {
+    match parts.iter().find(|part| text.contains(**part)) {
+        None => Ok(()),
+        Some(part) => Err(format!("no `{part}` expected in:\n{text}").into()),
+    }
+}
+
 /// Fails unless both are the same.
 pub fn same<T: PartialEq + std::fmt::Debug>(what: &str, left: T, right: T) -> Result<(), Failed> {
     if left == right {
@@ -100,4 +157,11 @@ pub fn same<T: PartialEq + std::fmt::Debug>(what: &str, left: T, right: T) -> Re
     } else {
         Err(format!("{what}: {left:?} is not {right:?}").into())
     }
+}
+
+/// The seconds since 1970, as tokens count.
+pub fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }

@@ -36,7 +36,7 @@ fn backup_answers(
     primary: &str,
 ) -> Result<(), Failed> {
     // Before the backup has taken over, --wait bridges the time.
-    let first = format!("fetch {primary},ctl2 -o /tmp/backup --wait 90s");
+    let first = format!("fetch {primary},ctl2 -o /tmp/backup --wait 180s");
     let output = straw(client, token, &first).limit(TAKE_OVER * 2).run()?;
     let said = expect(0, output)?.error_text();
     holds(&said, &["configuration of ctl2:6817"])?;
@@ -89,7 +89,7 @@ pub fn primary_cut_off(clusters: &Clusters) -> Result<(), Failed> {
         holds(&said, &["any of 2 controllers", &primary, "standby"])?;
     }
     cluster.reconnect(0)?;
-    let waiting = straw(&client, &token, &format!("{both} --wait 90s"));
+    let waiting = straw(&client, &token, &format!("{both} --wait 180s"));
     let output = waiting.limit(TAKE_OVER * 2).run()?;
     holds(&expect(0, output)?.error_text(), &["configuration of "])
 }

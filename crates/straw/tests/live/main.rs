@@ -6,12 +6,21 @@
 //!
 //! One test alone: `cargo test -p straw --test live -- 26.05::tokens`.
 
+mod adapting;
 mod clusters;
 mod failover;
 mod fetch;
+mod identity;
+mod munge;
 mod names;
 mod native;
+mod renew;
 mod root;
+mod sack;
+mod secrets;
+mod shims;
+mod store;
+mod tls;
 mod tokens;
 
 use std::process::ExitCode;
@@ -43,10 +52,58 @@ const TESTS: &[(&str, Test)] = &[
     ("tokens::forged", tokens::forged),
     ("tokens::of_an_unknown_user", tokens::of_an_unknown_user),
     ("root::empty", root::empty),
+    ("tls::certificates", tls::certificates),
+    ("tls::refused", tls::refused),
+    ("tls::client_certificate", tls::client_certificate),
+    ("tls::none_there", tls::none_there),
     ("failover::primary_stopped", failover::primary_stopped),
     ("failover::primary_paused", failover::primary_paused),
     ("failover::primary_cut_off", failover::primary_cut_off),
+    ("munge::mounted_socket", munge::mounted_socket),
+    ("munge::every_release_pinned", munge::every_release_pinned),
+    ("munge::munged_stopped", munge::munged_stopped),
+    ("munge::another_key", munge::another_key),
+    ("munge::token_first", munge::token_first),
+    ("renew::by_a_token", renew::by_a_token),
+    ("renew::by_munge", renew::by_munge),
+    ("renew::a_file_kept_fresh", renew::a_file_kept_fresh),
+    ("renew::a_file_of_others", renew::a_file_of_others),
+    ("renew::limits", renew::limits),
+    ("identity::of_a_person", identity::of_a_person),
+    ("secrets::with_munge", secrets::with_munge),
+    ("adapting::what_is_not_there", adapting::what_is_not_there),
+    ("shims::thirty_at_once", shims::thirty_at_once),
+    ("shims::as_without", shims::as_without),
+    ("shims::tokens", shims::tokens),
+    ("shims::exporter", shims::exporter),
+    ("store::first_process", store::first_process),
+    ("store::signals", store::signals),
+    ("store::shared_volume", store::shared_volume),
+    ("store::full_disk", store::full_disk),
+    ("store::places", store::places),
 ];
+
+/// Tests of what Slurm has since 23.02 or 23.11, for the releases after that.
+const LATER_TESTS: &[(&str, Test)] = &[
+    ("sack::mounted_socket", sack::mounted_socket),
+    ("sack::places", sack::places),
+    (
+        "sack::before_munge_and_after_a_token",
+        sack::before_munge_and_after_a_token,
+    ),
+    ("sack::another_key", sack::another_key),
+    ("sack::slurmd_killed", sack::slurmd_killed),
+    ("sack::native_commands", sack::native_commands),
+    ("renew::by_sack", renew::by_sack),
+    ("secrets::with_sack", secrets::with_sack),
+    (
+        "identity::of_a_service_account",
+        identity::of_a_service_account,
+    ),
+];
+
+/// Tests of a cluster of the newest release.
+const NEWEST_TESTS: &[(&str, Test)] = &[("adapting::an_older_client", adapting::an_older_client)];
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -63,8 +120,13 @@ fn main() -> ExitCode {
     }
     let releases = Release::ALL.map(|release| (release, Arc::new(Clusters::new(release))));
     let mut trials = Vec::new();
-    for &(name, test) in TESTS {
-        for &(release, ref clusters) in &releases {
+    let tests = TESTS.iter().map(|test| (test, &Release::ALL[..]));
+    let later = [Release::V24_11, Release::V26_05];
+    let tests = tests.chain(LATER_TESTS.iter().map(|test| (test, &later[..])));
+    let newest = [Release::V26_05];
+    let tests = tests.chain(NEWEST_TESTS.iter().map(|test| (test, &newest[..])));
+    for (&(name, test), of) in tests {
+        for &(release, ref clusters) in releases.iter().filter(|(one, _)| of.contains(one)) {
             let clusters = Arc::clone(clusters);
             trials.push(
                 Trial::test(format!("{release}::{name}"), move || {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use lab::{Cluster, Container};
 use libtest_mimic::Failed;
 
 use crate::clusters::{Clusters, client, expect, holds, same, straw};
@@ -19,12 +20,16 @@ pub fn commands_and_a_job(clusters: &Clusters) -> Result<(), Failed> {
     }
     let token = cluster.token("alice", 600)?;
     expect(0, straw(&client, &token, "fetch ctl1 -o /etc/slurm").run()?)?;
+    work_for_alice(&cluster, &client, &token)
+}
 
+/// With a token of hers and the files in `/etc/slurm`, alice is shown the node and runs a job on it.
+pub fn work_for_alice(cluster: &Cluster, client: &Container, token: &str) -> Result<(), Failed> {
     let run = |command: &[&str]| {
         client
             .exec(command.iter().copied())
             .user("alice")
-            .env("SLURM_JWT", &token)
+            .env("SLURM_JWT", token)
             .run()
     };
     let nodes = expect(0, run(&["sinfo", "-h", "-o", "%n %P"])?)?;

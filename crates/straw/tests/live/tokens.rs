@@ -1,18 +1,10 @@
 //! Tokens that are of no use, and one of a user that the cluster does not know.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use lab::Release;
 use libtest_mimic::Failed;
 use serde_json::json;
 
-use crate::clusters::{Clusters, client, expect, holds, straw};
-
-fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
-}
+use crate::clusters::{Clusters, client, expect, holds, now, straw};
 
 /// Refused before anybody is asked, with its age.
 pub fn expired(clusters: &Clusters) -> Result<(), Failed> {
