@@ -30,37 +30,46 @@ pub fn run(release: &str) -> Result {
     let client = cluster.client(&ClientOptions::default().straw(&straw))?;
     let token = cluster.token("alice", 600)?;
 
-    println!("\nA container with Slurm's client commands, and nothing of the cluster in it:");
+    // As in most images that people build.
+    client.exec(["userdel", "slurm"]).check()?;
+    println!(
+        "\nA container with Slurm's client commands. It has no slurm.conf, no key, and no account slurm;"
+    );
+    println!("SLURM_CONF_SERVER names the controller, and alice's token is in SLURM_JWT:");
     let shell = Shell {
         client: &client,
         token: &token,
     };
-    shell.show(
-        "root",
-        "ls /etc/slurm/slurm.conf /etc/munge/munge.key",
-        false,
-    )?;
-    println!("\nAlice's token is in SLURM_JWT. One command:");
-    shell.show("root", "straw fetch -v ctl1 -o /etc/slurm", true)?;
-    shell.show("root", "ls -l /etc/slurm", true)?;
-    println!("\nAnd Slurm's own commands work, with that token and no key:");
+    shell.show("alice", "sinfo", false)?;
+    println!("\nOnce, when the image is built:");
+    shell.show("root", "straw shim install", true)?;
+    println!("\nFrom then on Slurm's commands just work:");
     shell.show("alice", "sinfo", true)?;
     shell.show("alice", "sbatch --output=/dev/null --wrap='sleep 60'", true)?;
     shell.wait_for_job()?;
     shell.show("alice", "squeue", true)?;
+    println!("\nWhat was done for that, and what the controller itself says:");
+    shell.show("alice", "straw fetch --explain", true)?;
+    shell.show(
+        "root",
+        "straw fetch -v -o /etc/slurm && ls -l /etc/slurm",
+        true,
+    )?;
 
     println!(
         "
-What happened: straw found a protocol version that ctl1 speaks, asked it for the files that a client
-needs, and wrote them. The container has no munge key, no daemon, and no configuration that somebody
+What happened: sinfo was straw, which found a protocol version that ctl1 speaks, asked it for the
+files that a client needs, left out what would break here, kept them in a store of alice's own, and
+became the real sinfo. The container has no munge key, no daemon, and no configuration that somebody
 copied.
 
 The same with your own cluster, whose slurm.conf needs AuthAltTypes=auth/jwt and
-SlurmctldParameters=enable_configless: copy the static binary into a container with Slurm's client
-package, and there
+SlurmctldParameters=enable_configless: copy the static binary to /usr/local/bin in an image with
+Slurm's client package, and there
 
+  straw shim install
+  export SLURM_CONF_SERVER=YOUR-CONTROLLER
   export SLURM_JWT=…                   # what `scontrol token` prints on a login node
-  straw fetch YOUR-CONTROLLER -o /etc/slurm
   sinfo"
     );
     println!("\nThe binary is {}", straw.display());
@@ -84,6 +93,7 @@ impl Shell<'_> {
             .exec(["sh", "-c", &script])
             .user(user)
             .env("SLURM_JWT", self.token)
+            .env("SLURM_CONF_SERVER", "ctl1")
             .run()?;
         print!("{}", String::from_utf8_lossy(&output.stdout));
         if must_succeed && !output.success() {
@@ -98,6 +108,7 @@ impl Shell<'_> {
         self.client
             .exec(["timeout", "30", "sh", "-c", script])
             .env("SLURM_JWT", self.token)
+            .env("SLURM_CONF_SERVER", "ctl1")
             .check()?;
         Ok(())
     }
