@@ -38,8 +38,10 @@ fn slurm_conf(options: &Builder) -> String {
     ];
     if options.backup {
         lines.push("SlurmctldHost=ctl2".to_owned());
-        // A third of it is the time between two looks of the backup at the primary.
-        lines.push("SlurmctldTimeout=3".to_owned());
+        // A third of it is the time between two looks of the backup at the primary, a quarter that
+        // between two heartbeats of the primary, both in whole seconds. With less than four it would
+        // write its heartbeat without a pause.
+        lines.push("SlurmctldTimeout=4".to_owned());
     }
     lines.push(format!("SlurmUser={}", options.slurm_user.name()));
     let auth = options.auth.word();

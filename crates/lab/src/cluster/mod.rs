@@ -243,13 +243,36 @@ impl Cluster {
     /// Freezes a controller's host: connections are made, since the kernel makes them, and nothing
     /// ever comes back.
     ///
+    /// Where there is a backup, that is at a moment when the heartbeat is in the state that both
+    /// share. Up to 25.05 a controller removes the file before it puts the next in its place, and
+    /// since 23.11 a backup that finds none stands by for as long as that lasts ("Something is wrong
+    /// with your StateSaveLocation"). Frozen in between, a primary of 24.11 would never be replaced.
+    ///
     /// # Errors
     ///
-    /// When Docker cannot do it.
+    /// When Docker cannot do it, the other controller is paused, or [`LabError::NotUp`] when there is
+    /// no heartbeat: no controller has ever been in charge.
     pub fn pause(&self, index: usize) -> Result<(), LabError> {
-        docker(["pause", self.controllers[index].name()])
-            .check()
-            .map(drop)
+        const TRIES: u32 = 50;
+        for _ in 0..TRIES {
+            docker(["pause", self.controllers[index].name()]).check()?;
+            if self.leaves_heartbeat(index)? {
+                return Ok(());
+            }
+            self.unpause(index)?;
+        }
+        Err(self.not_up(index, "it leaves no heartbeat, however often it is paused"))
+    }
+
+    /// Whether another controller than this one sees a heartbeat. Where there is no other, nobody
+    /// writes one or looks for it.
+    fn leaves_heartbeat(&self, index: usize) -> Result<bool, LabError> {
+        let mut all = self.controllers.iter().enumerate();
+        let Some((_, other)) = all.find(|&(other, _)| other != index) else {
+            return Ok(true);
+        };
+        let heartbeat = format!("{STATE}/heartbeat");
+        Ok(other.exec(["test", "-e", &heartbeat]).run()?.success())
     }
 
     /// Ends [`pause`](Self::pause).
