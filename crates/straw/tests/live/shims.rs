@@ -14,7 +14,7 @@ use crate::clusters::{Clusters, client, expect, holds, lacks, now, plain, same, 
 const TOKEN: &str = "/run/jwt/token";
 
 /// The longest that something may take that takes a moment, and that a backup may take to take over.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A client with shims and settings.
 fn with_shims(cluster: &Cluster, settings: &str) -> Result<Container, Failed> {
@@ -181,7 +181,7 @@ pub fn exporter(clusters: &Clusters) -> Result<(), Failed> {
     let calls = thread::scope(|scope| {
         let exporter = scope.spawn(|| {
             let exec = command(&client, &["sh", "-c", EXPORTER]);
-            exec.limit(PATIENCE * 3).run()
+            exec.limit(PATIENCE * 2).run()
         });
         let life = live(&cluster, &client, &first);
         let stopped = client.put("/tmp/stop", "", 0o644, "root");
