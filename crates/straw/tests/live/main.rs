@@ -4,6 +4,9 @@
 //! `CI=true` that is a failure. `STRAW_BIN` names the program to test; without it, it is the one
 //! that cargo has just built.
 //!
+//! A test that fails is tried once more, and the last line of a run names those that passed only
+//! then.
+//!
 //! One test alone: `cargo test -p straw --test live -- 26.05::tokens`.
 
 mod adapting;
@@ -24,7 +27,7 @@ mod tls;
 mod tokens;
 
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
 use lab::Release;
@@ -130,10 +133,7 @@ fn main() -> ExitCode {
             let clusters = Arc::clone(clusters);
             trials.push(
                 Trial::test(format!("{release}::{name}"), move || {
-                    let begin = Instant::now();
-                    let result = test(&clusters);
-                    eprintln!("{release}::{name}: {:.1} s", begin.elapsed().as_secs_f64());
-                    result
+                    twice(&format!("{release}::{name}"), test, &clusters)
                 })
                 .with_ignored_flag(available.is_err()),
             );
@@ -142,5 +142,41 @@ fn main() -> ExitCode {
     let conclusion = libtest_mimic::run(&arguments, trials);
     // Here the clusters that were shared end.
     drop(releases);
+    let second = SECOND.lock().unwrap_or_else(PoisonError::into_inner);
+    if !second.is_empty() {
+        eprintln!("passed only at the second try: {}", second.join(", "));
+    }
     conclusion.exit_code()
+}
+
+/// The names of the tests that passed only at the second try.
+static SECOND: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Read by every test while it runs, and written by one that must be alone.
+static RUNNING: RwLock<()> = RwLock::new(());
+
+/// Runs a test, and if it fails, once more: with no other beside it, and with clusters that nobody
+/// else has used.
+fn twice(name: &str, test: Test, clusters: &Clusters) -> Result<(), Failed> {
+    let first = {
+        let _beside_others = RUNNING.read().unwrap_or_else(PoisonError::into_inner);
+        timed(name, test, clusters)
+    };
+    let Err(cause) = first else {
+        return Ok(());
+    };
+    let cause = cause.message().unwrap_or_default();
+    eprintln!("{name} failed and is tried once more: {cause}");
+    let _alone = RUNNING.write().unwrap_or_else(PoisonError::into_inner);
+    timed(name, test, &Clusters::new(clusters.release))?;
+    let mut second = SECOND.lock().unwrap_or_else(PoisonError::into_inner);
+    second.push(name.to_owned());
+    Ok(())
+}
+
+fn timed(name: &str, test: Test, clusters: &Clusters) -> Result<(), Failed> {
+    let begin = Instant::now();
+    let result = test(clusters);
+    eprintln!("{name}: {:.1} s", begin.elapsed().as_secs_f64());
+    result
 }
