@@ -1,7 +1,7 @@
 //! Bringing a cluster up.
 //!
 //! ```text
-//! network, volumes ─▶ ctl1, ctl2, node1: run, munged ─▶ slurmctld on ctl1 ─▶ slurmctld on ctl2
+//! network, volumes ─▶ ctl1, ctl2, node1: run, munged ─▶ slurmctld on ctl1 ─▶ heartbeat ─▶ that on ctl2
 //!                     (all at the same time)                              └▶ slurmd ─▶ node idle
 //! ```
 
@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicU32;
 use std::thread;
 
 use super::builder::Builder;
-use super::{Cluster, JWKS, JWT_KEY, LOG_FILE, SLURM_KEY, STATE, config};
+use super::{Cluster, HEARTBEAT, JWKS, JWT_KEY, LOG_FILE, SLURM_KEY, STATE, config};
 use crate::container::Container;
 use crate::error::LabError;
 use crate::image::Images;
@@ -150,7 +150,12 @@ fn start_daemons(cluster: &Cluster) -> Result<(), LabError> {
     cluster.launch(0)?;
     thread::scope(|scope| {
         let backups: Vec<_> = (1..cluster.controllers.len())
-            .map(|index| scope.spawn(move || cluster.launch(index)))
+            .map(|index| {
+                scope.spawn(move || {
+                    cluster.wait_for_heartbeat()?;
+                    cluster.launch(index)
+                })
+            })
             .collect();
         let slurmd: &[&str] = if cluster.configless {
             &["slurmd", "--conf-server", "ctl1"]
@@ -235,6 +240,18 @@ impl Cluster {
             .check()
             .map(drop)
             .map_err(|error| self.not_up(index, &format!("slurmctld does not start: {error}")))
+    }
+
+    /// Waits until the primary is in charge. A backup of 24.11 and later that finds no heartbeat yet
+    /// listens and does not answer. The primary, where it finds somebody listening before it takes
+    /// charge, asks for control and waits 30 s for that answer: each would wait for the other.
+    fn wait_for_heartbeat(&self) -> Result<(), LabError> {
+        let script = include_str!("../scripts/heartbeat.sh");
+        self.controllers[0]
+            .exec(["sh", "-c", script, "heartbeat", HEARTBEAT])
+            .check()
+            .map(drop)
+            .map_err(|error| self.not_up(0, &format!("ctl1 is not in charge: {error}")))
     }
 
     /// An error with the end of a controller's log.

@@ -38,6 +38,9 @@ const SLURM_KEY: &str = "/etc/slurm/slurm.key";
 /// Where slurmctld keeps its state.
 const STATE: &str = "/var/spool/slurmctld";
 
+/// The file in it that the controller in charge writes again and again, where there is a backup.
+const HEARTBEAT: &str = "/var/spool/slurmctld/heartbeat";
+
 /// Not below `/run/slurm`, which Slurm's commands search for a configuration.
 const PID_FILE: &str = "/run/slurmctld/slurmctld.pid";
 
@@ -271,8 +274,7 @@ impl Cluster {
         let Some((_, other)) = all.find(|&(other, _)| other != index) else {
             return Ok(true);
         };
-        let heartbeat = format!("{STATE}/heartbeat");
-        Ok(other.exec(["test", "-e", &heartbeat]).run()?.success())
+        Ok(other.exec(["test", "-e", HEARTBEAT]).run()?.success())
     }
 
     /// Ends [`pause`](Self::pause).
