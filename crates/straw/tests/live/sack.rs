@@ -163,9 +163,11 @@ pub fn slurmd_killed(clusters: &Clusters) -> Result<(), Failed> {
     let killed = "pkill -KILL -x slurmd && while pgrep -x slurmd; do sleep 0.05; done";
     cluster.node().exec(["sh", "-c", killed]).check()?;
     let dead = plain(&client, "fetch ctl1 --json").run();
-    // Whatever came of it, the cluster is for others as well.
-    let slurmd = cluster.node().exec(["slurmd", "--conf-server", "ctl1"]);
-    slurmd.check()?;
+    // Whatever came of it, the cluster is for others as well. slurmd goes into the background before
+    // it listens (the flag 00010000) on its socket.
+    let again = "slurmd --conf-server ctl1 &&
+        until grep -q ' 00010000 .*/sack.socket' /proc/net/unix; do sleep 0.05; done";
+    cluster.node().exec(["sh", "-c", again]).check()?;
     let dead = expect(4, dead?)?;
     let parts = [
         "SACK socket /run/slurm/sack.socket: nobody listens on it",
