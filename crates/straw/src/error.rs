@@ -18,6 +18,8 @@ use crate::store::{Failure, StoreError};
 use crate::text::{safe, system_text, without_tokens};
 use crate::transport::TransportError;
 use crate::transport::tls::{TlsError, TlsFilesError};
+use crate::watch::PidFileError;
+use crate::watch::health::HealthError;
 
 /// The exit codes that straw promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,6 +153,21 @@ pub enum Error {
     /// Shims could not be made.
     #[error(transparent)]
     Shim(#[from] ShimError),
+    /// Tokens are to be kept fresh, and no file is named for them.
+    #[error("--renew-token keeps a file fresh, and none is named")]
+    NoFileForTokens,
+    /// A watch has no command of its own.
+    #[error("straw watch stays beside no command that could be signalled or restarted")]
+    NoCommandToTell,
+    /// The file with the number of the process is of no use.
+    #[error(transparent)]
+    PidFile(#[from] PidFileError),
+    /// Nobody could be told how a watch is.
+    #[error(transparent)]
+    Health(#[from] HealthError),
+    /// Signals could not be handled.
+    #[error("signals cannot be handled: {}", system_text(.0))]
+    Signals(io::Error),
     /// Standard output could not be written to.
     #[error("standard output cannot be written to: {}", system_text(.0))]
     Output(io::Error),
@@ -172,8 +189,11 @@ impl Error {
             | Self::TwoReleases { .. }
             | Self::NoSackYet { .. }
             | Self::TlsWithoutCa
+            | Self::NoFileForTokens
+            | Self::NoCommandToTell
             | Self::HalfOfClientCertificate
-            | Self::TlsFiles(TlsFilesError::ServerName(_)) => ExitCode::Usage,
+            | Self::TlsFiles(TlsFilesError::ServerName(_))
+            | Self::Health(HealthError::NotListening { .. }) => ExitCode::Usage,
             Self::TlsFiles(_) | Self::UnknownCa { .. } => ExitCode::Tls,
             Self::NoController(_) => ExitCode::Unreachable,
             Self::Credential(CredentialError::TokenAsFileName) => ExitCode::Usage,
@@ -188,10 +208,12 @@ impl Error {
             | Self::Write(_)
             | Self::Replace(_)
             | Self::Output(_)
+            | Self::PidFile(_)
+            | Self::Health(_)
             | Self::Shim(ShimError::Io { .. } | ShimError::InTheWay(_)) => ExitCode::Files,
             Self::Launch(LaunchError::NotFound { .. } | LaunchError::Circle { .. })
             | Self::Shim(ShimError::NoCommands) => ExitCode::NotFound,
-            Self::Launch(_) => ExitCode::NotRun,
+            Self::Launch(_) | Self::Signals(_) => ExitCode::NotRun,
             Self::Shim(_) => ExitCode::Usage,
         }
     }
@@ -219,6 +241,11 @@ impl Error {
             Self::Replace(error) => error.kind(),
             Self::Launch(error) => error.kind(),
             Self::Shim(error) => error.kind(),
+            Self::NoFileForTokens => "no-file-for-tokens",
+            Self::NoCommandToTell => "no-command-to-tell",
+            Self::PidFile(error) => error.kind(),
+            Self::Health(error) => error.kind(),
+            Self::Signals(_) => "no-signals",
             Self::Output(_) => "output-failed",
         }
     }
@@ -291,6 +318,19 @@ impl Error {
             Self::Replace(error) => error.hint(),
             Self::Launch(error) => error.hint(),
             Self::Shim(error) => error.hint().into(),
+            Self::NoFileForTokens => {
+                "give it with --token-file, or as --renew-token=FILE: the commands that use the \
+                 token are to read it there"
+                    .into()
+            }
+            Self::NoCommandToTell => {
+                "give a command for --on-change, such as `pkill -HUP NAME`; signal: and restart are \
+                 for `straw exec --refresh`"
+                    .into()
+            }
+            Self::PidFile(error) => error.hint(),
+            Self::Health(error) => error.hint(),
+            Self::Signals(_) => "does a limit, or a filter of system calls, forbid it?".into(),
             Self::Output(_) => "is the disk full, or was the reader of a pipe gone?".into(),
         }
     }
@@ -343,6 +383,14 @@ impl Error {
                 "hint": self.hint(),
             }
         })
+    }
+
+    /// The error in a line of a log, with what each of several controllers said.
+    pub(crate) fn to_line(&self) -> String {
+        match self.causes().join("; ") {
+            causes if causes.is_empty() => self.to_string(),
+            causes => format!("{self}: {causes}"),
+        }
     }
 
     /// The error as a person reads it.

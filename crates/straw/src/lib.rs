@@ -35,6 +35,7 @@
 // What is shown goes through writers whose failure is dealt with, not through macros that panic.
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
+mod children;
 pub mod cli;
 pub mod config;
 pub mod controller;
@@ -49,5 +50,6 @@ mod signals;
 pub mod store;
 mod text;
 pub mod transport;
+pub mod watch;
 
 pub use error::Error;

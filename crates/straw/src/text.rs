@@ -4,6 +4,17 @@ use std::borrow::Cow;
 use std::io;
 use std::time::{Duration, UNIX_EPOCH};
 
+/// What a log line is meant for that is shown without being asked for, and is no warning.
+pub(crate) const NOTICE: &str = "notice";
+
+/// Logs such a line.
+macro_rules! notice {
+    ($($argument:tt)*) => {
+        log::info!(target: crate::text::NOTICE, $($argument)*)
+    };
+}
+pub(crate) use notice;
+
 /// A span of time in its two largest units: `3h 20m`. What is below a second is left out, unless
 /// it is all there is.
 pub(crate) fn span(duration: Duration) -> String {

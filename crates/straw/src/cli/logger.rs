@@ -1,16 +1,24 @@
-//! Log lines on stderr: warnings always, more of them with `-v`.
+//! Log lines on stderr: warnings and notices always, more of them with `-v`.
 
 use std::io::Write as _;
+use std::sync::OnceLock;
+use std::time::SystemTime;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
+use serde_json::{Value, json};
 
-use super::args::Output;
-use crate::text::safe;
+use super::args::{LogFormat, Output};
+use crate::text::{NOTICE, safe};
 
-struct Stderr;
+/// How lines are written, and which.
+struct Stderr {
+    format: LogFormat,
+    level: LevelFilter,
+}
 
 /// Starts logging as the arguments say.
 pub(super) fn start(output: &Output) {
+    static LOGGER: OnceLock<Stderr> = OnceLock::new();
     let level = match (output.quiet, output.verbose) {
         (true, _) => LevelFilter::Off,
         (false, 0) => LevelFilter::Warn,
@@ -18,28 +26,52 @@ pub(super) fn start(output: &Output) {
         (false, 2) => LevelFilter::Debug,
         (false, _) => LevelFilter::Trace,
     };
-    if log::set_logger(&Stderr).is_ok() {
-        log::set_max_level(level);
+    let format = output.log_format;
+    let logger = LOGGER.get_or_init(|| Stderr { format, level });
+    if log::set_logger(logger).is_ok() {
+        // Notices are of the level below.
+        log::set_max_level(match level {
+            LevelFilter::Warn => LevelFilter::Info,
+            level => level,
+        });
     }
 }
 
 impl Log for Stderr {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= self.level || metadata.target() == NOTICE
     }
 
     fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
         let level = match record.level() {
+            _ if record.target() == NOTICE => "notice",
             Level::Error => "error",
             Level::Warn => "warning",
             Level::Info => "info",
             Level::Debug => "debug",
             Level::Trace => "trace",
         };
-        // There is nobody to tell that stderr is gone.
         let text = record.args().to_string();
-        let _ = writeln!(std::io::stderr(), "{level}: {}", safe(&text));
+        let text = safe(&text);
+        match self.format {
+            LogFormat::Json => write_json(level, json!({ "message": text })),
+            // There is nobody to tell that stderr is gone.
+            LogFormat::Text => {
+                let _ = writeln!(std::io::stderr(), "{level}: {text}");
+            }
+        }
     }
 
     fn flush(&self) {}
+}
+
+/// Writes what is known of something as one line, in one piece.
+pub(super) fn write_json(level: &str, mut what: Value) {
+    let now = humantime::format_rfc3339_millis(SystemTime::now());
+    what["time"] = now.to_string().into();
+    what["level"] = level.into();
+    let _ = std::io::stderr().write_all(format!("{what}\n").as_bytes());
 }

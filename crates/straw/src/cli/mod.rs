@@ -4,39 +4,38 @@ mod adapting;
 mod args;
 mod exec;
 mod fetch;
+mod kept;
 mod logger;
 mod parse;
 mod plan;
 mod releases;
 mod settings;
 mod shim;
+mod supervise;
 mod token;
+mod watch;
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use clap::CommandFactory as _;
 use rustix::process::DumpableBehavior;
 use secrecy::SecretString;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::flag;
 
-use args::{Cli, Command};
+use args::{Cli, Command, LogFormat, Output};
 use parse::parse;
 
 pub use settings::SettingsError;
 
 use crate::error::Error;
 use crate::launch::is_straws_name;
-use crate::signals::is_ignored;
+use crate::signals;
 
 /// What a plan takes from the environment beside what clap reads: variables of Slurm's. (What a
 /// command is found and run by, `PATH` and its like, is read where that is done.)
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Environment {
     /// `SLURM_JWT`: a token.
     pub token: Option<SecretString>,
@@ -75,7 +74,7 @@ pub fn command() -> clap::Command {
 pub fn run(arguments: Vec<OsString>, environment: &Environment) -> ExitCode {
     // Secrets are in our memory; a core dump must not carry them to a disk.
     let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
-    end_on_signals();
+    signals::end_first_process();
     let name = arguments.first().map(Path::new).and_then(Path::file_name);
     if let Some(name) = name.filter(|name| !is_straws_name(Some(name))) {
         let name = name.to_owned();
@@ -88,14 +87,18 @@ pub fn run(arguments: Vec<OsString>, environment: &Environment) -> ExitCode {
     logger::start(&cli.output);
     let result = match cli.command {
         Command::Fetch(arguments) => fetch::run(*arguments, &cli.output, environment),
+        Command::Watch(arguments) => watch::run(*arguments, &cli.output, environment),
         Command::Token(command) => token::run(command, &cli.output, environment),
-        Command::Exec(arguments) => exec::exec(*arguments, cli.given, environment),
+        Command::Exec(arguments) => match exec::exec(*arguments, cli.given, environment) {
+            Ok(code) => return code.into(),
+            Err(error) => Err(error),
+        },
         Command::Shim(command) => shim::run(command, &cli.output),
         Command::Releases => releases::run(&cli.output),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error, cli.output.json),
+        Err(error) => fail(&error, &cli.output),
     }
 }
 
@@ -141,11 +144,16 @@ fn fail_for(name: &OsStr, error: &Error) -> ExitCode {
     ExitCode::from(error.exit_code() as u8)
 }
 
-fn fail(error: &Error, json: bool) -> ExitCode {
-    if json {
+fn fail(error: &Error, output: &Output) -> ExitCode {
+    if output.json {
         let _ = writeln!(std::io::stdout(), "{:#}", error.to_json());
     }
-    let _ = write!(std::io::stderr(), "{}", error.to_text());
+    match output.log_format {
+        LogFormat::Text => {
+            let _ = write!(std::io::stderr(), "{}", error.to_text());
+        }
+        LogFormat::Json => logger::write_json("error", error.to_json()["error"].take()),
+    }
     ExitCode::from(error.exit_code() as u8)
 }
 
@@ -156,21 +164,4 @@ fn print(bytes: &[u8]) -> Result<(), Error> {
         .write_all(bytes)
         .and_then(|()| stdout.flush())
         .map_err(Error::Output)
-}
-
-/// As the first process of a container, straw is ended only by signals that it handles.
-fn end_on_signals() {
-    if std::process::id() != 1 {
-        return;
-    }
-    let always = Arc::new(AtomicBool::new(true));
-    for signal in [SIGHUP, SIGINT, SIGTERM] {
-        if is_ignored(signal) {
-            continue;
-        }
-        let always = Arc::clone(&always);
-        if let Err(error) = flag::register_conditional_shutdown(signal, 128 + signal, always) {
-            log::warn!("signal {signal} cannot be handled: {error}");
-        }
-    }
 }

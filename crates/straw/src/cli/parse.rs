@@ -10,7 +10,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, FromArgMatches as _};
 
-use super::args::{Auth, Cli, Command};
+use super::args::{Auth, Cli, Command, Output};
 use super::settings::{Settings, SettingsError};
 use super::{Environment, TOKEN_MARK, command, fail, fail_for};
 use crate::text::{mark_of, safe, without_tokens};
@@ -33,7 +33,7 @@ impl Unusable {
                 };
                 ExitCode::from(error.exit_code().try_into().unwrap_or(2))
             }
-            Self::Settings(error) => fail(&error.into(), false),
+            Self::Settings(error) => fail(&error.into(), &Output::default()),
         }
     }
 
@@ -147,8 +147,21 @@ pub(super) fn parse(arguments: Vec<OsString>, environment: &Environment) -> Resu
         }
         fetch.stdout = None;
     }
+    if let Command::Exec(exec) = &cli.command
+        && exec.supervise.refresh.is_none()
+    {
+        let beside = ["on_change", "kill_after", "renew_token", "lifespan"];
+        if let Some(option) = beside.into_iter().find(|option| given(option).is_some()) {
+            let option = option.replace('_', "-");
+            let text = format!("--{option} is for who stays beside the command: --refresh TIME");
+            return conflict(&text);
+        }
+    }
+    // The command makes the tokens, and the file is where they are put.
+    let renews = given("renew_token").is_some();
     if let Some(places) = cli.command.token_places() {
         match (given("token_file"), given("token_command")) {
+            (Some(()), Some(())) if renews => {}
             (Some(()), Some(())) => {
                 return conflict("--token-file and --token-command: one of them is enough");
             }
@@ -322,7 +335,7 @@ fn with_subcommand(mut arguments: Vec<OsString>) -> Result<Vec<OsString>, clap::
 /// say then. A controller of such a name can be given to `straw fetch`.
 fn not_a_controller(word: &str) -> Option<String> {
     /// Commands that are to come.
-    const RESERVED: [&str; 3] = ["doctor", "ping", "watch"];
+    const RESERVED: [&str; 2] = ["doctor", "ping"];
     if RESERVED.contains(&word) {
         return Some(format!("this straw has no command `{word}` yet"));
     }

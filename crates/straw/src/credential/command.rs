@@ -2,30 +2,15 @@
 
 use std::fmt;
 use std::io;
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::str::FromStr;
-use std::sync::Arc;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::io::Errno;
-use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process_group, wait, waitid,
-};
 use secrecy::SecretString;
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
-use signal_hook::{flag, low_level};
 
 use super::file::{ReadError, read_to_end};
-use crate::signals::is_ignored;
+use crate::children::{Helper, describe};
 use crate::text::{span, system_text};
-
-/// How soon a signal is noticed that came at the wrong moment to interrupt a wait.
-const SLICE: Duration = Duration::from_millis(100);
 
 /// A command whose standard output is a token.
 #[derive(Clone, PartialEq, Eq)]
@@ -57,28 +42,14 @@ impl TokenCommand {
     /// Where it cannot be run, fails, or does not end within `limit`: then it, and what it
     /// started, is killed. So it is when straw is ended by a signal meanwhile.
     pub(super) fn run(&self, limit: Duration) -> Result<SecretString, CommandError> {
-        let deadline = Instant::now() + limit;
-        let guard = Guard::begin();
-        let mut child = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        let command = command
             .args(&self.arguments)
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            // Of its own, to be killed as a whole.
-            .process_group(0)
-            .spawn()
-            .map_err(CommandError::Start)?;
-        let mut stdout = child.stdout.take();
-        let end = watch(&child);
-        let result = await_output(stdout.as_mut(), &end, deadline, limit, &guard);
-        if result.is_err() || guard.caught().is_some() {
-            kill(&child);
-        }
-        let status = child.wait();
-        if std::process::id() == 1 {
-            // What it left running comes to us as the first process of a container.
-            while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
-        }
-        guard.end();
+            .stdout(Stdio::piped());
+        let mut helper = Helper::start(command, limit).map_err(CommandError::Start)?;
+        let result = await_output(&mut helper, limit);
+        let status = helper.reap(result.is_err());
         let output = result?;
         match status {
             Ok(status) if !status.success() => Err(CommandError::Failed(status)),
@@ -98,123 +69,19 @@ impl fmt::Debug for TokenCommand {
     }
 }
 
-/// Waits in a thread for a child to end, and leaves it to be reaped, so that its number cannot be
-/// another's before it is killed.
-fn watch(child: &Child) -> mpsc::Receiver<()> {
-    let pid = Pid::from_child(child);
-    let (ended, end) = mpsc::channel();
-    thread::spawn(move || {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        while let Err(Errno::INTR) = waitid(WaitId::Pid(pid), options) {}
-        let _ = ended.send(());
-    });
-    end
-}
-
-/// The whole output of a child that has ended.
-fn await_output(
-    stdout: Option<&mut ChildStdout>,
-    end: &mpsc::Receiver<()>,
-    deadline: Instant,
-    limit: Duration,
-    guard: &Guard,
-) -> Result<SecretString, CommandError> {
-    let Some(stdout) = stdout else {
+/// The whole output of a helper that has ended.
+fn await_output(helper: &mut Helper, limit: Duration) -> Result<SecretString, CommandError> {
+    let Some(stdout) = helper.child().stdout.take() else {
         return Err(CommandError::Start(io::ErrorKind::BrokenPipe.into()));
     };
-    let output = read_to_end(stdout, deadline, || guard.caught().is_some());
-    let output = match output {
-        Ok(output) => output,
-        Err(ReadError::TooLong(most)) => return Err(CommandError::TooLong(most)),
-        Err(ReadError::Io(error)) => return Err(CommandError::Start(error)),
-        Err(ReadError::Late) => {
-            return Err(match end.try_recv() {
-                Ok(()) => CommandError::Held,
-                Err(_) => CommandError::Late(limit),
-            });
-        }
-    };
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        match end.recv_timeout(left.min(SLICE)) {
-            Ok(()) | Err(RecvTimeoutError::Disconnected) => return Ok(output),
-            Err(RecvTimeoutError::Timeout) if left.is_zero() || guard.caught().is_some() => {
-                return Err(CommandError::Late(limit));
-            }
-            Err(RecvTimeoutError::Timeout) => {}
-        }
-    }
-}
-
-/// Ends a child that was not reaped yet, and all of its group.
-fn kill(child: &Child) {
-    let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
-}
-
-/// Holds signals that would end straw until the child is gone.
-struct Guard {
-    signals: &'static Signals,
-}
-
-/// What the handlers, which stay for good, go by.
-struct Signals {
-    /// Whether no command runs, so that signals do what they always do.
-    idle: Arc<AtomicBool>,
-    /// The last signal that came; 0 for none.
-    caught: Arc<AtomicUsize>,
-}
-
-impl Guard {
-    fn begin() -> Self {
-        static SIGNALS: OnceLock<Signals> = OnceLock::new();
-        let signals = SIGNALS.get_or_init(|| {
-            let signals = Signals {
-                idle: Arc::new(AtomicBool::new(true)),
-                caught: Arc::default(),
-            };
-            for signal in [SIGHUP, SIGINT, SIGTERM] {
-                if is_ignored(signal) {
-                    continue;
-                }
-                let caught = Arc::clone(&signals.caught);
-                let registered =
-                    flag::register_usize(signal, caught, signal as usize).and_then(|_| {
-                        flag::register_conditional_default(signal, Arc::clone(&signals.idle))
-                    });
-                if let Err(error) = registered {
-                    log::debug!("signal {signal} cannot be handled: {error}");
-                }
-            }
-            // Where whoever started us ignores it, nobody could wait for a child.
-            let _ = flag::register(SIGCHLD, Arc::default());
-            signals
-        });
-        signals.caught.store(0, Ordering::SeqCst);
-        signals.idle.store(false, Ordering::SeqCst);
-        Self { signals }
-    }
-
-    /// The signal that came meanwhile.
-    fn caught(&self) -> Option<i32> {
-        match self.signals.caught.load(Ordering::SeqCst) {
-            0 => None,
-            signal => i32::try_from(signal).ok(),
-        }
-    }
-
-    /// The child is gone: what was held back happens now.
-    fn end(&self) {
-        self.signals.idle.store(true, Ordering::SeqCst);
-        if let Some(signal) = self.caught() {
-            let _ = low_level::emulate_default_handler(signal);
-        }
-    }
-}
-
-/// Also where the command could not even be started.
-impl Drop for Guard {
-    fn drop(&mut self) {
-        self.end();
+    let output = read_to_end(&stdout, helper.deadline(), || helper.is_interrupted());
+    match output {
+        Ok(output) if helper.wait() => Ok(output),
+        Ok(_) => Err(CommandError::Late(limit)),
+        Err(ReadError::TooLong(most)) => Err(CommandError::TooLong(most)),
+        Err(ReadError::Io(error)) => Err(CommandError::Start(error)),
+        Err(ReadError::Late) if helper.has_ended() => Err(CommandError::Held),
+        Err(ReadError::Late) => Err(CommandError::Late(limit)),
     }
 }
 
@@ -239,16 +106,12 @@ pub enum CommandError {
     TooLong(usize),
 }
 
-fn describe(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("ended with exit code {code}"),
-        (None, Some(signal)) => format!("was ended by signal {signal}"),
-        (None, None) => "ended with an error".to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::thread;
+    use std::time::Instant;
+
+    use rustix::process::Pid;
     use secrecy::ExposeSecret as _;
 
     use super::*;

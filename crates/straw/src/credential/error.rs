@@ -98,6 +98,12 @@ pub enum CredentialError {
         /// Why.
         why: String,
     },
+    /// What was got as a new token is not good for longer than the one that is there.
+    #[error("the new token is good until {expires}, no longer than the one that is there")]
+    NoLonger {
+        /// Until when, as a date.
+        expires: String,
+    },
     /// A local daemon made no credential.
     #[error("{service} socket {}: {}", path.display(), error.describe(*service))]
     Socket {
@@ -189,6 +195,7 @@ impl CredentialError {
             Self::TokenAsFileName => "token-as-file-name",
             Self::Command { .. } | Self::CommandLine { .. } => "token-command-failed",
             Self::OfAnother { .. } => "token-of-another",
+            Self::NoLonger { .. } => "token-not-newer",
             Self::Empty { .. } => "token-empty",
             Self::NotAToken { .. } => "not-a-token",
             Self::Unsigned { .. } => "token-unsigned",
@@ -243,6 +250,10 @@ impl CredentialError {
             }
             Self::OfAnother { .. } => {
                 "it was not written. Is it a slurmctld? If so, its log says more"
+            }
+            Self::NoLonger { .. } => {
+                "it was not written. Whoever makes the tokens (the token command, or the cluster) \
+                 hands out the same one, or sets an end to them"
             }
             Self::CommandLine { .. } => {
                 "a program and its arguments; quotes and backslashes work as in a shell"

@@ -248,6 +248,11 @@ impl Claims {
         })
     }
 
+    /// When it expires, where it says so in seconds that the system can count.
+    pub fn expiry(&self) -> Option<SystemTime> {
+        UNIX_EPOCH.checked_add(Duration::from_secs(self.expires?))
+    }
+
     /// How long it still lives at the time `now`; nothing where it has expired or does not say.
     pub fn left(&self, now: SystemTime) -> Duration {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -1,11 +1,14 @@
-//! Handing over to a command: becoming it, and standing in front of it.
+//! Handing over to a command: becoming it, standing in front of it, and staying beside it.
 //!
-//! Nothing is left behind: the command has straw's process, and with it its number, its standard
-//! streams, its signals and its exit code.
+//! Who [becomes](become_command) a command leaves nothing behind: the command has straw's process,
+//! and with it its number, its standard streams, its signals and its exit code. A [`Supervisor`] does
+//! what it can so that this makes no difference.
 
 mod path;
 mod ready;
 mod shim;
+mod supervise;
+mod terminal;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind};
@@ -15,8 +18,9 @@ use std::process::Command;
 
 pub(crate) use path::is_straws_name;
 pub use path::{find, find_behind};
-pub use ready::Wanted;
+pub use ready::{How, Ready, Wanted};
 pub use shim::{CLIENT_COMMANDS, Outcome, Shim, ShimError, Shims};
+pub use supervise::{Event, OnChange, Supervisor};
 
 use crate::text::system_text;
 
@@ -31,27 +35,39 @@ impl Variables {
     pub fn set(&mut self, name: impl Into<String>, value: impl Into<OsString>) {
         self.variables.push((name.into(), value.into()));
     }
+
+    /// Adds or replaces several.
+    pub fn extend(&mut self, variables: impl IntoIterator<Item = (String, OsString)>) {
+        self.variables.extend(variables);
+    }
 }
 
 /// Becomes a command: `program`, called by the name and with the arguments in `line`.
 ///
 /// Returns only where that fails.
 pub fn become_command(program: &Path, line: &[OsString], variables: &Variables) -> LaunchError {
-    let (name, arguments) = match line {
-        [name, arguments @ ..] => (name.as_os_str(), arguments),
-        [] => (program.as_os_str(), &[][..]),
-    };
-    let error = Command::new(program)
-        .arg0(name)
-        .args(arguments)
+    let error = command(program, line, variables).exec();
+    LaunchError::new(name(program, line), program, error)
+}
+
+fn command(program: &Path, line: &[OsString], variables: &Variables) -> Command {
+    let mut command = Command::new(program);
+    command
+        .arg0(name(program, line))
+        .args(line.iter().skip(1))
         .envs(
             variables
                 .variables
                 .iter()
                 .map(|(name, value)| (name, value)),
-        )
-        .exec();
-    LaunchError::new(name, program, error)
+        );
+    command
+}
+
+/// What a command is called.
+fn name<'a>(program: &'a Path, line: &'a [OsString]) -> &'a OsStr {
+    line.first()
+        .map_or(program.as_os_str(), OsString::as_os_str)
 }
 
 /// Why a command was not run.

@@ -12,10 +12,6 @@ use crate::network::Network;
 use crate::store::{Current, Failure, Lock, Published, State, Store, StoreError};
 use crate::text::span;
 
-/// How long nobody asks again after no controller could be reached, while there is a set that is
-/// good enough: else every command would wait for them.
-const PAUSE: Duration = Duration::from_secs(30);
-
 /// How long publishing may take while others wait for their turn.
 const PUBLISHING: Duration = Duration::from_secs(10);
 
@@ -29,10 +25,51 @@ pub struct Wanted<'a> {
     pub max_age: Duration,
     /// How old it may be while no controller can be reached.
     pub max_stale: Duration,
+    /// How long nobody asks again after no controller could be reached, while there is a set that
+    /// is good enough.
+    pub pause: Duration,
     /// What becomes of a set before it is kept.
     pub adapt: &'a dyn Fn(&ConfigSet, &Fetched<ResponseConfig>) -> Adapted,
     /// Told what came of that, where the set is a new one.
     pub changed: &'a dyn Fn(&Adapted),
+}
+
+/// A set that is as good as can be had, and how it was come by.
+#[derive(Debug)]
+pub struct Ready {
+    /// The set.
+    pub current: Current,
+    /// How it was come by.
+    pub how: How,
+}
+
+/// How a set was come by.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum How {
+    /// It was fresh enough, whoever fetched it.
+    Fresh,
+    /// A controller has just said that it is still right.
+    Unchanged,
+    /// It has just come, and is not what was there before.
+    New,
+    /// It is the last good one: no controller can be reached.
+    LastGood(Box<Error>),
+}
+
+impl Ready {
+    fn new(current: &Current, how: How) -> Self {
+        let current = current.clone();
+        Self { current, how }
+    }
+
+    /// Warns, where the set is the last good one.
+    pub fn warn(&self) {
+        if let How::LastGood(why) = &self.how {
+            let age = span(self.current.age());
+            log::warn!("{why}; using the configuration of {age} ago");
+        }
+    }
 }
 
 impl Wanted<'_> {
@@ -43,27 +80,27 @@ impl Wanted<'_> {
     ///
     /// [`Error`]: whatever keeps a controller from giving its configuration, unless none can be
     /// reached and the last good set is not too old; and what keeps it from being kept.
-    pub fn ready(&self, store: &Store, network: &dyn Network) -> Result<Current, Error> {
+    pub fn ready(&self, store: &Store, network: &dyn Network) -> Result<Ready, Error> {
         let began = SystemTime::now();
         let current = self.current(store)?;
         if let Some(current) = &current {
             if self.is_fresh(current) {
-                let age = span(age(current.checked));
+                let age = span(current.age());
                 log::info!(
                     "configuration of {age} ago: {}",
                     current.generation.display()
                 );
-                return Ok(current.clone());
+                return Ok(Ready::new(current, How::Fresh));
             }
             // Somebody has just found out that nobody answers.
             if let Some((failure, when)) = self.failure(store)
                 && failure.exit_code == ExitCode::Unreachable as u8
                 && when > current.checked
-                && age(when) < PAUSE.min(self.max_age)
+                && age(when) < self.pause.min(self.max_age)
                 && self.is_good_enough(current)
             {
-                warn(current, &failure.message);
-                return Ok(current.clone());
+                let why = Box::new(Error::Earlier(Box::new(failure)));
+                return Ok(Ready::new(current, How::LastGood(why)));
             }
         }
         let patience = self.query.timeout + self.query.wait + PUBLISHING;
@@ -79,7 +116,7 @@ impl Wanted<'_> {
         // Somebody else may have fetched meanwhile, or failed to.
         let current = self.current(store)?;
         if let Some(current) = current.as_ref().filter(|current| self.is_fresh(current)) {
-            return Ok(current.clone());
+            return Ok(Ready::new(current, How::Fresh));
         }
         // (What has to do with their credential, or their wishes, need not be true of ours.)
         if let Some((failure, when)) = self.failure(store)
@@ -89,7 +126,8 @@ impl Wanted<'_> {
             return self.last_good(current, Error::Earlier(Box::new(failure)));
         }
         match self.fetch(store, &lock, network) {
-            Ok(current) => Ok(current),
+            Ok(Published::New(current)) => Ok(Ready::new(&current, How::New)),
+            Ok(Published::Unchanged(current)) => Ok(Ready::new(&current, How::Unchanged)),
             Err(error) => {
                 let failure = error.to_failure(self.key);
                 if let Err(error) = store.note_failure(&lock, &failure) {
@@ -117,7 +155,7 @@ impl Wanted<'_> {
         store: &Store,
         lock: &Lock<'_>,
         network: &dyn Network,
-    ) -> Result<Current, Error> {
+    ) -> Result<Published, Error> {
         let mut fetched = controller::fetch(self.query, FileSet::Client, network)?;
         let set = ConfigSet::new(std::mem::take(&mut fetched.content))?;
         let set = match &self.query.tls {
@@ -148,35 +186,33 @@ impl Wanted<'_> {
                 log::info!("configuration of {}: unchanged", fetched.controller);
             }
         }
-        Ok(published.current().clone())
+        Ok(published)
     }
 
     /// The last good set, where the error is that no controller can be reached, or that this user
     /// cannot write here; else the error.
-    fn last_good(&self, current: Option<Current>, error: Error) -> Result<Current, Error> {
+    fn last_good(&self, current: Option<Current>, error: Error) -> Result<Ready, Error> {
         let passes = match &error {
             Error::Store(error) => error.is_good_to_read(),
             error => error.exit_code() == ExitCode::Unreachable,
         };
         match current {
             Some(current) if passes && self.is_good_enough(&current) => {
-                warn(&current, &error.to_string());
-                Ok(current)
+                Ok(Ready::new(&current, How::LastGood(Box::new(error))))
             }
             _ => Err(error),
         }
     }
 
     fn is_fresh(&self, current: &Current) -> bool {
-        !is_to_come(current.checked) && age(current.checked) < self.max_age
+        !is_to_come(current.checked) && current.age() < self.max_age
     }
 
     fn is_good_enough(&self, current: &Current) -> bool {
-        age(current.checked) < self.max_stale
+        current.age() < self.max_stale
     }
 }
 
-/// How long ago something was; no time at all where the clock was set back since.
 fn age(time: SystemTime) -> Duration {
     SystemTime::now().duration_since(time).unwrap_or_default()
 }
@@ -185,9 +221,4 @@ fn age(time: SystemTime) -> Duration {
 fn is_to_come(time: SystemTime) -> bool {
     const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
     time > SystemTime::now() + CLOCKS_DIFFER
-}
-
-fn warn(current: &Current, why: &str) {
-    let age = span(age(current.checked));
-    log::warn!("{why}; using the configuration of {age} ago");
 }

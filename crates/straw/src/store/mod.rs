@@ -63,7 +63,7 @@ mod tests;
 
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::{fstat, readlinkat};
 use rustix::io::Errno;
@@ -103,6 +103,16 @@ pub struct Current {
     /// When a controller was last known to have just this set. It is in the future where the
     /// clock was set back meanwhile.
     pub checked: SystemTime,
+}
+
+impl Current {
+    /// How long ago a controller was last known to have this set; no time at all where the clock
+    /// was set back since.
+    pub fn age(&self) -> Duration {
+        SystemTime::now()
+            .duration_since(self.checked)
+            .unwrap_or_default()
+    }
 }
 
 /// A generation that was found.

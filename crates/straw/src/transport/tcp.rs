@@ -102,9 +102,9 @@ fn broken(had: usize, length: usize, error: io::Error) -> TransportError {
 }
 
 /// A stream whose every read and write ends at the deadline, with `TimedOut`.
-pub(super) struct Deadlined {
-    stream: TcpStream,
-    deadline: Instant,
+pub(crate) struct Deadlined {
+    pub(crate) stream: TcpStream,
+    pub(crate) deadline: Instant,
 }
 
 impl Read for Deadlined {

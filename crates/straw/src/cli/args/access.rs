@@ -10,7 +10,7 @@ use super::values::{duration, size, some_time};
 use crate::credential::Method;
 
 /// How to get at the controllers.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Controllers and credentials")]
 pub(in crate::cli) struct Access {
     /// Controllers, separated by commas. Without: SLURM_CONF_SERVER, else DNS

@@ -4,6 +4,7 @@ mod access;
 mod shim;
 mod token;
 mod values;
+mod watch;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(super) use access::{Access, Auth};
 pub(super) use shim::{InstallShims, ListShims, RemoveShims, Shim};
 pub(super) use token::{Renew, Show, Token, TokenPlaces};
+pub(super) use watch::{LogFormat, Renewing, Supervise, Watch};
 
 use crate::config::adapt;
 use crate::controller::FileSet;
@@ -39,8 +41,9 @@ Exit codes: 0 done, 2 usage, 3 no controller reached, 4 credential, 5 no common 
 Each option can be set in the environment: --max-size as STRAW_MAX_SIZE.";
 
 const EXEC_EXAMPLE: &str = "\
-Example: in an image's entrypoint
+Examples: in an image's entrypoint; and the same for a command that runs for months
   straw exec --servers ctl1,ctl2 --token-file /run/secrets/slurm-jwt -- jupyterhub-singleuser
+  straw exec --refresh 5m --token-file /run/jwt/token --renew-token -- jupyterhub-singleuser
 
 The command gets SLURM_CONF, and SLURM_JWT where the token comes out of a file or a command.
 Its exit code is straw's. Before that: 2 usage, 3 no controller reached, 4 credential, 5 no
@@ -73,6 +76,8 @@ pub(super) enum Command {
     Shim(Shim),
     /// Make the configuration ready, then become a command
     Exec(Box<Exec>),
+    /// Keep a directory fresh with the configuration, for other containers or a host
+    Watch(Box<Watch>),
     /// Fetch the configuration files and write them into a directory
     Fetch(Box<Fetch>),
     /// Show or renew a token
@@ -89,6 +94,7 @@ impl Command {
             Self::Fetch(fetch) => Some(&mut fetch.access),
             Self::Token(Token::Renew(renew)) => Some(&mut renew.access),
             Self::Exec(exec) => Some(&mut exec.access),
+            Self::Watch(watch) => Some(&mut watch.access),
             Self::Token(Token::Show(_)) | Self::Shim(_) | Self::Releases => None,
         }
     }
@@ -100,13 +106,14 @@ impl Command {
             Self::Token(Token::Show(show)) => Some(&mut show.token),
             Self::Token(Token::Renew(renew)) => Some(&mut renew.access.token),
             Self::Exec(exec) => Some(&mut exec.access.token),
+            Self::Watch(watch) => Some(&mut watch.access.token),
             Self::Shim(_) | Self::Releases => None,
         }
     }
 }
 
 /// What is shown, and how.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(super) struct Output {
     /// Show the result, or the error, as JSON on stdout
     #[arg(long, global = true, display_order = 100, env = "STRAW_JSON", hide_env = true, value_parser = clap::builder::FalseyValueParser::new())]
@@ -117,6 +124,19 @@ pub(super) struct Output {
     /// Say nothing but errors
     #[arg(short, long, global = true, display_order = 102, env = "STRAW_QUIET", hide_env = true, value_parser = clap::builder::FalseyValueParser::new())]
     pub(super) quiet: bool,
+    /// How messages are written on stderr: text, or json (one object a line)
+    #[arg(
+        long,
+        global = true,
+        display_order = 103,
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true,
+        env = "STRAW_LOG_FORMAT",
+        hide_env = true
+    )]
+    pub(super) log_format: LogFormat,
 }
 
 #[derive(Debug, Args)]
@@ -179,6 +199,10 @@ pub(super) struct Exec {
 
     #[command(flatten)]
     pub(super) keep: Keep,
+    #[command(flatten)]
+    pub(super) supervise: Supervise,
+    #[command(flatten)]
+    pub(super) renewing: Renewing,
     /// Use the files just as the controller sends them
     #[arg(long, env = "STRAW_VERBATIM", hide_env = true, value_parser = clap::builder::FalseyValueParser::new())]
     pub(super) verbatim: bool,

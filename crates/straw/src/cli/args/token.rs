@@ -31,7 +31,7 @@ pub(in crate::cli) enum Token {
 }
 
 /// Where a token is.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(in crate::cli) struct TokenPlaces {
     /// A file with the token. Without: SLURM_JWT_FILE, else SLURM_JWT
     #[arg(long, value_name = "FILE", env = "STRAW_TOKEN_FILE", hide_env = true)]

@@ -626,8 +626,11 @@ fn tls_is_not_taken_from_a_cluster_that_wants_it() {
 fn a_container_without_slurm() {
     let root = Root::new();
     let container = Container::at(root.path()).euid(2001);
-    let conf = format!("{HEAD}New=1\nCredType=cred/gone\nDebugFlags=New\nSlurmUser=gone\n");
-    let files: &[(&str, &str)] = &[("slurm.conf", &conf), ("plugstack.conf", "required x.so\n")];
+    let conf = format!(
+        "{HEAD}New=1\nCredType=cred/gone\nDebugFlags=New\nSlurmUser=gone\nPluginDir=/gone\n"
+    );
+    let plugstack = "required x.so\nrequired /gone/y.so\n";
+    let files: &[(&str, &str)] = &[("slurm.conf", &conf), ("plugstack.conf", plugstack)];
     let outcome = outcome(&container, files);
     assert_eq!(outcome.changes().len(), 1, "{:?}", outcome.changes());
     assert_eq!(outcome.findings().len(), 1);

@@ -110,6 +110,10 @@ const NONE: &str = "none";
 const CONS_TRES: &str = "select/cons_tres";
 
 pub(super) fn directory(work: &mut Work<'_>) {
+    // Where there is no Slurm, who reads the set has one elsewhere.
+    if work.container.library().is_none() {
+        return;
+    }
     work.each("PluginDir", |work, value| {
         let (kept, gone): (Vec<_>, Vec<_>) = value
             .split(':')

@@ -4,6 +4,10 @@ use super::super::work::Work;
 use super::plugins;
 
 pub(super) fn required(work: &mut Work<'_>) {
+    // Where there is no Slurm, who reads the set has one elsewhere.
+    if work.container.library().is_none() {
+        return;
+    }
     for place in work.places_from("plugstack.conf") {
         let Some(statement) = work.statement(&place) else {
             continue;
