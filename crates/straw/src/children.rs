@@ -13,11 +13,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use nix::sys::signal::{Signal as NixSignal, kill};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid as NixPid;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process_group, waitid, waitpid,
+};
 
 use crate::signals::{self, Hold};
 use crate::text::span;
@@ -25,10 +26,20 @@ use crate::text::span;
 /// How soon a signal is noticed that came at the wrong moment to interrupt a wait.
 const SLICE: Duration = Duration::from_millis(100);
 
-/// The numbers of the processes that somebody in straw waits for.
-static OURS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+/// The processes that somebody in straw waits for.
+struct Ours {
+    /// Their numbers.
+    numbers: BTreeSet<i32>,
+    /// Whether straw ends, so that there are to be no more.
+    closed: bool,
+}
 
-fn ours() -> MutexGuard<'static, BTreeSet<i32>> {
+static OURS: Mutex<Ours> = Mutex::new(Ours {
+    numbers: BTreeSet::new(),
+    closed: false,
+});
+
+fn ours() -> MutexGuard<'static, Ours> {
     OURS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -36,33 +47,56 @@ fn ours() -> MutexGuard<'static, BTreeSet<i32>> {
 pub(crate) fn spawn(command: &mut Command) -> io::Result<Child> {
     // Nobody reaps between its start and its entry into the list.
     let mut ours = ours();
+    if ours.closed {
+        drop(ours);
+        await_our_end();
+    }
     let child = command.spawn()?;
-    ours.insert(Pid::from_child(&child).as_raw_nonzero().get());
+    let number = Pid::from_child(&child).as_raw_nonzero().get();
+    ours.numbers.insert(number);
     Ok(child)
 }
 
 /// It has been waited for.
 pub(crate) fn forget(pid: Pid) {
-    ours().remove(&pid.as_raw_nonzero().get());
+    ours().numbers.remove(&pid.as_raw_nonzero().get());
 }
 
 /// As the first process of a container: reaps what has come to straw and has ended.
 pub(crate) fn reap_strangers() {
     if std::process::id() == 1 {
-        while reap_one(WaitPidFlag::WNOHANG) {}
+        while reap_one() {}
     }
 }
 
-fn reap_one(how: WaitPidFlag) -> bool {
+fn reap_one() -> bool {
     let ours = ours();
-    let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | how;
-    let ended = match waitid(Id::All, look) {
-        Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..)) => pid,
-        Err(Errno::EINTR) => return true,
-        _ => return false,
+    match one_that_has_ended() {
+        // One of ours hides the others until it is reaped: then this is called again.
+        Some(pid) if !ours.numbers.contains(&pid.as_raw_nonzero().get()) => {
+            matches!(waitpid(Some(pid), WaitOptions::NOHANG), Ok(Some(_)))
+        }
+        _ => false,
+    }
+}
+
+/// A child that has ended, and is not reaped by this.
+fn one_that_has_ended() -> Option<Pid> {
+    let look = libc::WEXITED | libc::WNOWAIT | libc::WNOHANG;
+    // SAFETY: the kernel writes into what is there for it, which is zero where it writes nothing; and
+    // after waitid() the number of a process is what the field holds.
+    #[allow(
+        unsafe_code,
+        reason = "of the safe wrappers one tells no number, and the other knows no real-time signals"
+    )]
+    let number = unsafe {
+        let mut about: libc::siginfo_t = std::mem::zeroed();
+        match libc::waitid(libc::P_ALL, 0, &mut about, look) {
+            0 => about.si_pid(),
+            _ => 0,
+        }
     };
-    // One of ours hides the others until it is reaped: then this is called again.
-    !ours.contains(&ended.as_raw()) && waitid(Id::Pid(ended), WaitPidFlag::WEXITED).is_ok()
+    Pid::from_raw(number)
 }
 
 /// As the first process of a container: asks all others in it to end, and kills those that are still
@@ -84,8 +118,8 @@ pub(crate) fn end_all(patience: Duration) {
         let give_up = Instant::now() + patience;
         while Instant::now() < give_up {
             reap_strangers();
-            let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | WaitPidFlag::WNOHANG;
-            if waitid(Id::All, look) == Err(Errno::ECHILD) {
+            let look = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+            if matches!(waitid(WaitId::All, look), Err(Errno::CHILD)) {
                 return;
             }
             thread::sleep(SLICE / 10);
@@ -93,12 +127,21 @@ pub(crate) fn end_all(patience: Duration) {
     }
 }
 
-/// Kills the helpers that are still at work, because straw ends.
+/// Kills the helpers that are still at work, because straw ends. From now on none is started.
 pub(crate) fn kill_helpers() {
-    for number in ours().iter() {
+    let mut ours = ours();
+    ours.closed = true;
+    for number in &ours.numbers {
         if let Some(pid) = Pid::from_raw(*number) {
             let _ = kill_process_group(pid, Signal::KILL);
         }
+    }
+}
+
+/// Whoever works beside the thread that ends straw has nothing more to do or say.
+fn await_our_end() -> ! {
+    loop {
+        thread::park();
     }
 }
 
@@ -116,8 +159,16 @@ impl Helper {
     /// Starts it. It has `limit` to end.
     pub(crate) fn start(command: &mut Command, limit: Duration) -> io::Result<Self> {
         let hold = signals::hold();
-        let child = spawn(command.process_group(0))?;
-        let end = watch(&child);
+        let mut child = spawn(command.process_group(0))?;
+        let end = match watch(&child) {
+            Ok(end) => end,
+            Err(error) => {
+                // There is no room for a thread.
+                let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
+                let _ = reap(&mut child);
+                return Err(error);
+            }
+        };
         Ok(Self {
             child,
             end,
@@ -165,8 +216,7 @@ impl Helper {
         if kill || self.is_interrupted() {
             let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
         }
-        let status = self.child.wait();
-        forget(Pid::from_child(&self.child));
+        let status = reap(&mut self.child);
         // What it left running comes to us, and some of it has ended behind it.
         reap_strangers();
         status
@@ -194,15 +244,35 @@ impl Helper {
 
 /// Waits in a thread for a child to end, and leaves it to be reaped, so that its number cannot be
 /// another's before it is killed.
-fn watch(child: &Child) -> mpsc::Receiver<()> {
-    let pid = NixPid::from_raw(Pid::from_child(child).as_raw_nonzero().get());
+fn watch(child: &Child) -> io::Result<mpsc::Receiver<()>> {
+    let pid = Pid::from_child(child);
     let (ended, end) = mpsc::channel();
-    thread::spawn(move || {
-        let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
-        while let Err(Errno::EINTR) = waitid(Id::Pid(pid), look) {}
+    thread::Builder::new().spawn(move || {
+        await_end(pid);
         let _ = ended.send(());
-    });
-    end
+    })?;
+    Ok(end)
+}
+
+/// Waits for a helper, and takes it off the list.
+fn reap(child: &mut Child) -> io::Result<ExitStatus> {
+    let pid = Pid::from_child(child);
+    await_end(pid);
+    // In one step, so that nobody kills another process which has got its number.
+    let mut ours = ours();
+    let status = child.wait();
+    ours.numbers.remove(&pid.as_raw_nonzero().get());
+    if ours.closed {
+        drop(ours);
+        await_our_end();
+    }
+    status
+}
+
+/// Waits for a child to end, without reaping it.
+fn await_end(pid: Pid) {
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    while let Err(Errno::INTR) = waitid(WaitId::Pid(pid), look) {}
 }
 
 /// How a command failed, as a person would say it.
