@@ -16,8 +16,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rustix::process::Pid;
 use signal_hook::consts::{
-    SIGABRT, SIGBUS, SIGCHLD, SIGFPE, SIGHUP, SIGILL, SIGINT, SIGKILL, SIGPIPE, SIGSEGV, SIGSTOP,
-    SIGSYS, SIGTERM, SIGTRAP, SIGTTOU, SIGXCPU, SIGXFSZ,
+    SIGABRT, SIGBUS, SIGCHLD, SIGCONT, SIGFPE, SIGHUP, SIGILL, SIGINT, SIGKILL, SIGPIPE, SIGSEGV,
+    SIGSTOP, SIGSYS, SIGTERM, SIGTRAP, SIGTSTP, SIGTTOU, SIGXCPU, SIGXFSZ,
 };
 use signal_hook::iterator::Signals;
 use signal_hook::{flag, low_level};
@@ -39,14 +39,22 @@ const OF_THE_LIBRARY: [i32; 2] = [32, 33];
 /// Whether a signal is ignored now, as `nohup` has it: that is not straw's to change. Where that
 /// cannot be told, it is not.
 pub(crate) fn is_ignored(signal: i32) -> bool {
+    is_in(ignored(), signal)
+}
+
+/// The signals that are ignored, a bit each.
+fn ignored() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status
+    status
         .lines()
         .find_map(|line| line.strip_prefix("SigIgn:"))
-        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or_default()
+}
+
+fn is_in(mask: u64, signal: i32) -> bool {
     let bit = u32::try_from(signal - 1).unwrap_or(u32::MAX);
-    mask.and_then(|mask| mask.checked_shr(bit))
-        .is_some_and(|mask| mask & 1 == 1)
+    mask.checked_shr(bit).is_some_and(|mask| mask & 1 == 1)
 }
 
 /// What the handlers, which stay for good, go by.
@@ -59,6 +67,8 @@ struct Switches {
     caught: Arc<AtomicUsize>,
     /// Whether they come out of the queue.
     taken: AtomicBool,
+    /// Which came last, SIGTSTP or SIGCONT: the queue does not tell.
+    last_switch: Arc<AtomicUsize>,
 }
 
 fn switches() -> &'static Switches {
@@ -68,6 +78,7 @@ fn switches() -> &'static Switches {
         by_default: Arc::new(AtomicBool::new(true)),
         caught: Arc::default(),
         taken: AtomicBool::new(false),
+        last_switch: Arc::default(),
     })
 }
 
@@ -113,9 +124,10 @@ pub(crate) fn hold() -> Hold {
 }
 
 impl Hold {
-    /// Whether one came meanwhile.
+    /// Whether one came meanwhile. One that was taken in is for whoever reads the queue.
     pub(crate) fn caught(&self) -> bool {
-        switches().caught.load(Ordering::SeqCst) != 0
+        let switches = switches();
+        !switches.taken.load(Ordering::SeqCst) && switches.caught.load(Ordering::SeqCst) != 0
     }
 }
 
@@ -141,19 +153,31 @@ impl Drop for Hold {
 ///
 /// Where the system refuses a handler.
 pub(crate) fn take() -> io::Result<Signals> {
+    let ignored = ignored();
+    let switches = switches();
+    for signal in [SIGTSTP, SIGCONT] {
+        if !is_in(ignored, signal) {
+            let last = Arc::clone(&switches.last_switch);
+            flag::register_usize(signal, last, signal as usize)?;
+        }
+    }
     let wanted = (1..=HIGHEST)
         .filter(|signal| is_signal(*signal) && !OWN.contains(signal))
-        .filter(|signal| *signal == SIGCHLD || !is_ignored(*signal));
+        .filter(|signal| *signal == SIGCHLD || !is_in(ignored, *signal));
     let signals = Signals::new(wanted)?;
-    let switches = switches();
     switches.taken.store(true, Ordering::SeqCst);
     switches.by_default.store(false, Ordering::SeqCst);
     switches.end_first.store(false, Ordering::SeqCst);
     Ok(signals)
 }
 
+/// Whether the last word was to go on, of those to stop and to go on.
+pub(crate) fn is_to_go_on() -> bool {
+    switches().last_switch.load(Ordering::SeqCst) == SIGCONT as usize
+}
+
 /// Whether it is a number that a process can be sent.
-fn is_signal(signal: i32) -> bool {
+pub(crate) fn is_signal(signal: i32) -> bool {
     (1..=HIGHEST).contains(&signal) && !OF_THE_LIBRARY.contains(&signal)
 }
 

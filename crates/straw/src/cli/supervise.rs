@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -62,10 +62,13 @@ pub(super) fn run(
         given.push(("STRAW_TOKEN_FILE".into(), file.into()));
     }
     let current = ready.current;
-    let variables = || -> Result<Variables, Error> {
-        let mut variables = exec::variables(&kept.query(None)?, &current.stable)?;
-        variables.extend(given.clone());
-        Ok(variables)
+    let variables = {
+        let (kept, stable) = (kept.clone(), current.stable.clone());
+        move || -> Result<Variables, Error> {
+            let mut variables = exec::variables(&kept.query(None)?, &stable)?;
+            variables.extend(given.clone());
+            Ok(variables)
+        }
     };
     let (to_events, events) = mpsc::channel();
     let tells = matches!(on_change, OnChange::Signal(_) | OnChange::Restart);
@@ -103,7 +106,7 @@ pub(super) fn run(
     let supervisor = Supervisor {
         program,
         line,
-        variables: &variables,
+        variables: Arc::new(variables),
         on_change,
         kill_after,
     };

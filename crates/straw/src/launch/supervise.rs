@@ -11,25 +11,33 @@ use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal as NixSignal;
+use nix::sys::signal::{SigSet, Signal as NixSignal};
 use rustix::process::{
-    Pid, Signal, WaitOptions, getpgrp, getpid, kill_process, kill_process_group, waitpid,
+    Pid, Signal, WaitOptions, getpid, kill_current_process_group, kill_process, kill_process_group,
+    waitpid,
 };
-use signal_hook::consts::{SIGCHLD, SIGCONT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU};
+use signal_hook::consts::{
+    SIGCHLD, SIGCONT, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU, SIGWINCH,
+};
 
-use super::terminal::{Terminal, stop_with_group};
+use super::terminal::{Terminal, prepare, shell, stop_with_group};
 use super::{LaunchError, Variables, command, name};
 use crate::children;
 use crate::error::Error;
 use crate::signals;
-use crate::text::span;
+use crate::text::{span, system_text};
 
 /// How long what is to end may take, where nobody says.
 const KILL_AFTER: Duration = Duration::from_secs(10);
+
+/// How long after SIGTSTP a command that stops does so because of it. One that does not stop then has
+/// made something else of it.
+const STOPS_WITHIN: Duration = Duration::from_secs(10);
 
 /// What is done when the set has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +72,7 @@ impl FromStr for OnChange {
                     signal
                         .parse()
                         .ok()
-                        .filter(|number| (1..=64).contains(number))
+                        .filter(|number| signals::is_signal(*number))
                 })
                 .map(Self::Signal)
                 .ok_or_else(|| "there is no signal of this name".into());
@@ -76,23 +84,27 @@ impl FromStr for OnChange {
     }
 }
 
+/// Makes the variables that a command is started with.
+pub type Prepare = dyn Fn() -> Result<Variables, Error> + Send + Sync;
+
 /// What a supervisor is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// Straw itself got a signal.
     Signal(i32),
     /// There is a new set.
     Changed,
+    /// The command can be started again, with these.
+    Restart(Variables),
 }
 
 /// Straw beside a command.
-pub struct Supervisor<'a> {
+pub struct Supervisor {
     /// The program.
     pub program: PathBuf,
     /// What it is called, and its arguments.
     pub line: Vec<OsString>,
     /// What it needs to be a client of the cluster, each time it is started.
-    pub variables: &'a dyn Fn() -> Result<Variables, Error>,
+    pub variables: Arc<Prepare>,
     /// What it is told of a new set.
     pub on_change: OnChange,
     /// How long it may take to end after SIGTERM. Without, as long as it likes.
@@ -101,18 +113,27 @@ pub struct Supervisor<'a> {
 
 /// The command, as it runs.
 struct Running<'a> {
-    supervisor: &'a Supervisor<'a>,
+    supervisor: &'a Supervisor,
+    to_events: Sender<Event>,
+    /// The signals that were blocked when straw was started.
+    mask: SigSet,
     terminal: Option<Terminal>,
     pid: Pid,
+    /// Whether straw has handed it the terminal, and no shell has taken it since.
+    lent: bool,
     stopped: bool,
-    /// Whether somebody told straw to stop, and not the command.
-    told_to_stop: bool,
+    /// When somebody told straw to stop, and not the command.
+    told_to_stop: Option<Instant>,
+    /// Whether the next SIGCONT is straw's own, for others in its process group.
+    own_cont: bool,
+    /// Whether somebody told straw to end.
+    ending: bool,
     /// What it is to be started with again once it has ended.
     restart: Option<Variables>,
     kill_at: Option<Instant>,
 }
 
-impl Supervisor<'_> {
+impl Supervisor {
     /// Starts the command, and stays until it ends. Returns the exit code: its own, or 128 and the
     /// number of the signal that ended it. `background` is begun once the command runs.
     ///
@@ -126,23 +147,44 @@ impl Supervisor<'_> {
         background: impl FnOnce(),
     ) -> Result<u8, Error> {
         let variables = (self.variables)()?;
-        let mut signals = signals::take().map_err(|error| self.not_run(error))?;
+        let mask = SigSet::thread_get_mask().map_err(|error| self.not_run(error.into()))?;
         let terminal = Terminal::open();
-        let pid = self.start(&variables, terminal.as_ref())?;
-        thread::spawn(move || {
+        let mut signals = signals::take().map_err(|error| self.not_run(error))?;
+        if terminal.is_some() && !signals::is_ignored(SIGTTOU) {
+            // Somebody beside straw may want the terminal. Only the thread that does nothing with it
+            // is told: to others the kernel would tell it again and again.
+            signals
+                .add_signal(SIGTTOU)
+                .map_err(|error| self.not_run(error))?;
+        }
+        let to_us = to_events.clone();
+        let tell = move || {
+            // Those that whoever started straw has blocked are the command's all the same: it has
+            // them blocked as well, and can change that. And straw itself needs SIGCHLD.
+            let _ = SigSet::all().thread_unblock();
             for signal in signals.forever() {
-                if to_events.send(Event::Signal(signal)).is_err() {
+                if to_us.send(Event::Signal(signal)).is_err() {
                     return;
                 }
             }
-        });
+        };
+        // Where there is no room for a thread, nothing has been started yet.
+        thread::Builder::new()
+            .spawn(tell)
+            .map_err(|error| self.not_run(error))?;
+        let (pid, lent) = self.start(&variables, mask, terminal.as_ref())?;
         background();
         let running = Running {
             supervisor: self,
+            to_events,
+            mask,
             terminal,
             pid,
+            lent,
             stopped: false,
-            told_to_stop: false,
+            told_to_stop: None,
+            own_cont: false,
+            ending: false,
             restart: None,
             kill_at: None,
         };
@@ -152,23 +194,29 @@ impl Supervisor<'_> {
         code
     }
 
+    /// Starts the command, with these signals blocked, and with the terminal where straw has it. Says
+    /// whether it has.
     fn start(
         &self,
         variables: &Variables,
+        mask: SigSet,
         terminal: Option<&Terminal>,
-    ) -> Result<Pid, LaunchError> {
+    ) -> Result<(Pid, bool), LaunchError> {
         use std::os::unix::process::CommandExt as _;
 
         let mut command = command(&self.program, &self.line, variables);
-        let child =
-            children::spawn(command.process_group(0)).map_err(|error| self.not_run(error))?;
-        let pid = Pid::from_child(&child);
-        if let Some(terminal) = terminal.filter(|terminal| terminal.is_of(getpgrp())) {
-            terminal.give(pid);
-            // It may have wanted to read already.
-            let _ = kill_process_group(pid, Signal::CONT);
+        command.process_group(0);
+        let terminal = terminal.filter(|terminal| terminal.is_ours());
+        prepare(&mut command, mask, terminal);
+        match children::spawn(&mut command) {
+            Ok(child) => Ok((Pid::from_child(&child), terminal.is_some())),
+            Err(error) => {
+                if let Some(terminal) = terminal {
+                    terminal.take_back();
+                }
+                Err(self.not_run(error))
+            }
         }
-        Ok(pid)
     }
 
     fn not_run(&self, error: std::io::Error) -> LaunchError {
@@ -178,8 +226,10 @@ impl Supervisor<'_> {
 
 impl Running<'_> {
     fn until_end(mut self, events: &Receiver<Event>) -> Result<u8, Error> {
+        children::reap_strangers();
         loop {
             let event = match self.kill_at {
+                Some(at) if at <= Instant::now() => Err(RecvTimeoutError::Timeout),
                 Some(at) => events.recv_timeout(at.saturating_duration_since(Instant::now())),
                 None => events.recv().map_err(RecvTimeoutError::from),
             };
@@ -188,21 +238,24 @@ impl Running<'_> {
                     if let Some(code) = self.look() {
                         self.take_terminal_back();
                         match self.restart.take() {
-                            None => return Ok(code),
-                            Some(variables) => self.start_again(&variables)?,
+                            Some(variables) if !is_typed_end(code) => {
+                                self.start_again(&variables)?;
+                            }
+                            _ => return Ok(code),
                         }
                     }
                     children::reap_strangers();
                 }
-                Ok(Event::Signal(SIGCONT)) => self.go_on(),
+                Ok(Event::Signal(SIGCONT)) => {
+                    if !std::mem::take(&mut self.own_cont) {
+                        self.go_on();
+                    }
+                }
+                Ok(Event::Signal(SIGTTIN | SIGTTOU)) if self.lend_to_others() => {}
                 Ok(Event::Signal(signal)) => self.forward(signal),
                 Ok(Event::Changed) => self.changed(),
-                Err(RecvTimeoutError::Timeout) => {
-                    self.kill_at = None;
-                    log::warn!("the command has not ended: it is killed");
-                    let _ = kill_process_group(self.pid, Signal::KILL);
-                }
-                // Whoever tells of signals holds on to the other end.
+                Ok(Event::Restart(variables)) => self.restart(variables),
+                Err(RecvTimeoutError::Timeout) => self.kill(),
                 Err(RecvTimeoutError::Disconnected) => return Err(self.lost()),
             }
         }
@@ -231,55 +284,101 @@ impl Running<'_> {
 
     fn has_stopped(&mut self, signal: i32) {
         self.stopped = true;
-        let told = std::mem::take(&mut self.told_to_stop);
-        let Some(terminal) = &self.terminal else {
-            // Whoever stopped straw and not the command waits for straw to stop.
-            if told && getpid() != Pid::INIT {
+        let told = self.told_to_stop.take();
+        let told = told.is_some_and(|when| when.elapsed() < STOPS_WITHIN);
+        let mut had_terminal = false;
+        if let Some(terminal) = &self.terminal {
+            had_terminal = terminal.is_of(self.pid);
+            if [SIGTTIN, SIGTTOU].contains(&signal)
+                && (had_terminal || terminal.is_ours() && terminal.give(self.pid))
+            {
+                // It may have it after all.
+                self.go_on();
+                return;
+            }
+            if had_terminal {
+                terminal.take_back();
+            }
+        }
+        if told {
+            if signals::is_to_go_on() {
+                self.go_on();
+            } else if getpid() != Pid::INIT {
+                self.lent = false;
+                // Whoever stopped straw and not the command waits for straw to stop; and nobody else.
                 let _ = kill_process(getpid(), Signal::STOP);
             }
             return;
-        };
-        let reads = terminal.is_of(self.pid);
-        if [SIGTTIN, SIGTTOU].contains(&signal) && (reads || terminal.is_of(getpgrp())) {
-            // It wanted to, a moment before it was allowed to.
-            self.go_on();
-            return;
         }
-        if reads {
-            terminal.give(getpgrp());
+        // Otherwise somebody stopped the command alone, and will have it go on.
+        let by_terminal = had_terminal || [SIGTSTP, SIGTTIN, SIGTTOU].contains(&signal);
+        if self.terminal.is_some() && by_terminal {
+            self.lent = false;
+            if !stop_with_group() && had_terminal {
+                // There is no shell to have it go on.
+                self.go_on();
+            }
         }
-        if !stop_with_group() && reads && !told {
-            // There is no shell to have it go on.
-            self.go_on();
-        }
+    }
+
+    /// Whether straw's own process group has the terminal.
+    fn is_ours(&self) -> bool {
+        self.terminal.as_ref().is_some_and(Terminal::is_ours)
     }
 
     /// The command goes on, and has the terminal where straw has.
     fn go_on(&mut self) {
-        if let Some(terminal) = &self.terminal
-            && terminal.is_of(getpgrp())
-        {
-            terminal.give(self.pid);
+        self.told_to_stop = None;
+        if let Some(terminal) = &self.terminal {
+            let ours = terminal.is_ours();
+            self.lent = (ours && terminal.give(self.pid)) || terminal.is_of(self.pid);
         }
-        if std::mem::take(&mut self.stopped) {
-            let _ = kill_process_group(self.pid, Signal::CONT);
-        } else {
+        let all = std::mem::take(&mut self.stopped);
+        if !all || kill_process_group(self.pid, Signal::CONT).is_err() {
             self.send(SIGCONT);
         }
     }
 
+    /// Whether somebody in straw's own process group wanted the terminal, which the command has: then
+    /// they have it now, and the command gets it as soon as it wants it again.
+    fn lend_to_others(&mut self) -> bool {
+        let Some(terminal) = &self.terminal else {
+            return false;
+        };
+        let foreground = terminal.foreground();
+        let to_others = terminal.is_ours() || (self.lent && foreground != shell());
+        let to_others = to_others && terminal.take_back();
+        if to_others {
+            self.own_cont = kill_current_process_group(Signal::CONT).is_ok();
+        }
+        to_others
+    }
+
     fn forward(&mut self, signal: i32) {
-        if signal == SIGTSTP {
-            self.told_to_stop = true;
+        match signal {
+            SIGTSTP => self.told_to_stop = Some(Instant::now()),
+            SIGTERM => {
+                self.restart = None;
+                if !std::mem::replace(&mut self.ending, true) {
+                    let patience = self.supervisor.kill_after;
+                    self.kill_at = patience.map(|patience| Instant::now() + patience);
+                }
+            }
+            SIGINT | SIGQUIT => self.restart = None,
+            _ => {}
         }
-        if signal == SIGTERM {
-            self.restart = None;
-            self.kill_at = self
-                .supervisor
-                .kill_after
-                .map(|patience| Instant::now() + patience);
+        let typed = [SIGINT, SIGQUIT, SIGTSTP, SIGWINCH].contains(&signal);
+        match Signal::from_named_raw(signal) {
+            Some(typed_one) if typed && self.is_ours() => {
+                // The terminal tells whole groups, and would have told this one.
+                let _ = kill_process_group(self.pid, typed_one);
+            }
+            _ => self.send(signal),
         }
-        self.send(signal);
+        if signal == SIGTSTP && signals::is_to_go_on() {
+            // It came first, and the queue had it the other way round.
+            self.go_on();
+        }
     }
 
     fn send(&self, signal: i32) {
@@ -290,26 +389,36 @@ impl Running<'_> {
     fn changed(&mut self) {
         match &self.supervisor.on_change {
             OnChange::Signal(signal) => self.send(*signal),
-            OnChange::Restart if self.kill_at.is_none() => self.restart(),
-            OnChange::Restart | OnChange::Nothing | OnChange::Run(_) => {}
+            OnChange::Restart => self.prepare_restart(),
+            OnChange::Nothing | OnChange::Run(_) => {}
         }
     }
 
-    fn restart(&mut self) {
-        // Not ended before it is certain that it can be started.
-        let variables = match (self.supervisor.variables)() {
-            Ok(variables) => variables,
-            Err(error) => {
-                log::warn!("{error}; the command is not started again");
-                return;
+    /// It is not ended before it is certain that it can be started; and signals do not wait for that.
+    fn prepare_restart(&self) {
+        let prepare = Arc::clone(&self.supervisor.variables);
+        let to_events = self.to_events.clone();
+        let prepare = move || match prepare() {
+            Ok(variables) => {
+                let _ = to_events.send(Event::Restart(variables));
             }
+            Err(error) => log::warn!("{error}; the command is not started again"),
         };
+        if let Err(error) = thread::Builder::new().spawn(prepare) {
+            let error = system_text(&error);
+            log::warn!("no thread can be started: {error}; the command is not started again");
+        }
+    }
+
+    fn restart(&mut self, variables: Variables) {
+        if self.ending || self.restart.replace(variables).is_some() {
+            return;
+        }
         let patience = self.supervisor.kill_after.unwrap_or(KILL_AFTER);
         log::info!(
             "the command is started again; it has {} to end",
             span(patience)
         );
-        self.restart = Some(variables);
         self.kill_at = Some(Instant::now() + patience);
         self.send(SIGTERM);
         if self.stopped {
@@ -318,17 +427,34 @@ impl Running<'_> {
     }
 
     fn start_again(&mut self, variables: &Variables) -> Result<(), Error> {
-        self.pid = self.supervisor.start(variables, self.terminal.as_ref())?;
+        let terminal = self.terminal.as_ref();
+        (self.pid, self.lent) = self.supervisor.start(variables, self.mask, terminal)?;
         self.stopped = false;
+        self.told_to_stop = None;
         self.kill_at = None;
         Ok(())
     }
 
+    fn kill(&mut self) {
+        self.kill_at = None;
+        log::warn!("the command has not ended: it is killed");
+        // It may have left its group.
+        self.send(Signal::KILL.as_raw());
+        let _ = kill_process_group(self.pid, Signal::KILL);
+    }
+
+    /// From the command, or from what it has handed the terminal to; not from a shell above straw.
     fn take_terminal_back(&self) {
-        if let Some(terminal) = &self.terminal
-            && terminal.is_of(self.pid)
-        {
-            terminal.give(getpgrp());
+        if let Some(terminal) = &self.terminal {
+            let foreground = terminal.foreground();
+            if foreground == Some(self.pid) || (self.lent && foreground != shell()) {
+                terminal.take_back();
+            }
         }
     }
+}
+
+/// Whether a command with this exit code was ended by somebody at the terminal.
+fn is_typed_end(code: u8) -> bool {
+    [SIGINT, SIGQUIT].contains(&(i32::from(code) - 128))
 }

@@ -4,71 +4,112 @@
 //! terminal (^C, ^Z) reaches it once, and not by way of straw as well. Then straw has to do what a
 //! shell does: the group that may read from the terminal is the command's while it runs, and straw's
 //! own again when it is stopped or has ended.
+//!
+//! Straw's own group can hold others, which a shell started in one line with it (`straw exec … | less`).
+//! The kernel stops who wants the terminal and may not have it, and tells the whole group: so straw
+//! learns of it, on either side, and hands the terminal to whoever wanted it last.
 
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+use std::sync::Arc;
 
 use nix::sys::signal::{SigSet, Signal as NixSignal};
 use rustix::fs::{CWD, Mode, OFlags, openat};
-use rustix::process::{Pid, Signal, getpgid, getpgrp, getppid, getsid, kill_current_process_group};
+use rustix::process::{
+    Pid, Signal, getpgid, getpgrp, getpid, getppid, getsid, kill_current_process_group,
+};
 use rustix::termios::{tcgetpgrp, tcsetpgrp};
 
 /// The controlling terminal of this process.
 pub(super) struct Terminal {
-    descriptor: OwnedFd,
+    descriptor: Arc<OwnedFd>,
 }
 
 impl Terminal {
-    /// `None` where there is none.
+    /// `None` where there is none. From now on SIGTTOU is blocked in this thread, and in those that it
+    /// starts: or handing over the terminal, and a word of straw's at it, would stop straw.
     pub(super) fn open() -> Option<Self> {
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let descriptor = openat(CWD, "/dev/tty", flags, Mode::empty()).ok()?;
+        let descriptor = openat(CWD, "/dev/tty", flags, Mode::empty()).ok()?.into();
+        SigSet::from(NixSignal::SIGTTOU).thread_block().ok()?;
         Some(Self { descriptor })
     }
 
-    /// Whether a process group may read from it.
-    pub(super) fn is_of(&self, group: Pid) -> bool {
-        tcgetpgrp(&self.descriptor) == Ok(group)
+    /// The process group that may read from it.
+    pub(super) fn foreground(&self) -> Option<Pid> {
+        tcgetpgrp(&self.descriptor).ok()
     }
 
-    /// Lets a process group read from it.
-    pub(super) fn give(&self, group: Pid) {
-        // Who is not allowed to read is stopped for this, unless the signal is blocked.
-        let blocked = SigSet::from(NixSignal::SIGTTOU);
-        let _ = blocked.thread_block();
-        if let Err(error) = tcsetpgrp(&self.descriptor, group) {
+    /// Whether straw's own process group may.
+    pub(super) fn is_ours(&self) -> bool {
+        self.is_of(getpgrp())
+    }
+
+    /// Whether a process group may.
+    pub(super) fn is_of(&self, group: Pid) -> bool {
+        self.foreground() == Some(group)
+    }
+
+    /// Lets a process group read from it. `false` where that cannot be.
+    pub(super) fn give(&self, group: Pid) -> bool {
+        let result = tcsetpgrp(&self.descriptor, group);
+        if let Err(error) = result {
             log::debug!("the terminal cannot be handed over: {error}");
         }
-        let _ = blocked.thread_unblock();
+        result.is_ok()
+    }
+
+    /// Takes it back from whoever has it. `false` where that cannot be.
+    pub(super) fn take_back(&self) -> bool {
+        self.is_ours() || self.give(getpgrp())
+    }
+}
+
+/// Has a command that is to lead a process group begin with these signals blocked, and with the
+/// terminal, where there is one to give.
+pub(super) fn prepare(command: &mut Command, mask: SigSet, terminal: Option<&Terminal>) {
+    let descriptor = terminal.map(|terminal| Arc::clone(&terminal.descriptor));
+    let prepare = move || {
+        if let Some(descriptor) = &descriptor {
+            let _ = tcsetpgrp(descriptor, getpid());
+        }
+        let _ = mask.thread_set_mask();
+        Ok(())
+    };
+    // SAFETY: between fork and exec there are three system calls, and nothing is allocated.
+    #[allow(unsafe_code, reason = "there is no other way between fork and exec")]
+    unsafe {
+        command.pre_exec(prepare);
     }
 }
 
 /// Stops straw, and all that was started in one line with it, as ^Z does. Returns when it goes on, or
 /// with `false` at once where nobody would ever have it go on: that takes a shell, in the same session.
 pub(super) fn stop_with_group() -> bool {
-    let stops = is_controlled();
+    let stops = shell().is_some();
     if stops {
         let _ = kill_current_process_group(Signal::STOP);
     }
     stops
 }
 
-/// Whether there is a process in this session, outside of this process group, that started it.
-fn is_controlled() -> bool {
-    let (Ok(session), group) = (getsid(None), getpgrp()) else {
-        return false;
-    };
+/// The process group of the process in this session, outside of this process group, that started it.
+pub(super) fn shell() -> Option<Pid> {
+    let session = getsid(None).ok()?;
     let mut ancestor = getppid();
     while let Some(process) = ancestor {
         if getsid(Some(process)) != Ok(session) {
-            return false;
+            return None;
         }
-        if getpgid(Some(process)) != Ok(group) {
-            return true;
+        let group = getpgid(Some(process)).ok()?;
+        if group != getpgrp() {
+            return Some(group);
         }
         ancestor = parent_of(process);
     }
-    false
+    None
 }
 
 fn parent_of(process: Pid) -> Option<Pid> {
