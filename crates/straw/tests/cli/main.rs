@@ -8,4 +8,6 @@ mod fetch;
 mod messages;
 mod settings;
 mod straw;
+mod supervise;
+mod terminal;
 mod tls;
