@@ -23,6 +23,7 @@ mod sack;
 mod secrets;
 mod shims;
 mod store;
+mod supervise;
 mod tls;
 mod tokens;
 
@@ -84,6 +85,7 @@ const TESTS: &[(&str, Test)] = &[
     ("store::shared_volume", store::shared_volume),
     ("store::full_disk", store::full_disk),
     ("store::places", store::places),
+    ("supervise::changes", supervise::changes),
 ];
 
 /// Tests of what Slurm has since 23.02 or 23.11, for the releases after that.
@@ -106,7 +108,12 @@ const LATER_TESTS: &[(&str, Test)] = &[
 ];
 
 /// Tests of a cluster of the newest release.
-const NEWEST_TESTS: &[(&str, Test)] = &[("adapting::an_older_client", adapting::an_older_client)];
+const NEWEST_TESTS: &[(&str, Test)] = &[
+    ("adapting::an_older_client", adapting::an_older_client),
+    ("supervise::signals", supervise::signals),
+    ("supervise::daemons", supervise::daemons),
+    ("supervise::orphans", supervise::orphans),
+];
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
