@@ -5,7 +5,7 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::adapting::{self, Adapting};
 use super::args::{Access, ByHand, Renewing};
@@ -105,6 +105,13 @@ impl Kept {
         Ok(current.filter(|current| current.state.key == self.key))
     }
 
+    /// Whether this user may write there.
+    pub(super) fn can_write(&self) -> Result<(), Error> {
+        // Another straw may be at it just now.
+        self.open()?.lock(Instant::now())?;
+        Ok(())
+    }
+
     /// What to ask the controllers with. The files that say so are read anew each time.
     pub(super) fn query(&self, store: Option<&Store>) -> Result<Query, Error> {
         let known = match store.map(Store::current).transpose()?.flatten() {
@@ -180,7 +187,11 @@ impl Kept {
         let source = TokenSource::File(file.clone());
         let lifespan = renewing.lifespan;
         let get = Box::new(move |present: Option<&Token>| asker.new_token(present, lifespan));
-        let renewal = Renewal { get, file };
+        let renewal = Renewal {
+            get,
+            file,
+            lifespan_is_given: lifespan.is_some(),
+        };
         Ok(Some(Tokens::new(source, patience, Some(renewal))))
     }
 

@@ -157,6 +157,13 @@ pub(super) fn parse(arguments: Vec<OsString>, environment: &Environment) -> Resu
             return conflict(&text);
         }
     }
+    if let Command::Watch(watch) = &cli.command
+        && !watch.once
+        && watch.max_stale < watch.refresh
+    {
+        let text = "--max-stale is less than --refresh: nothing would count for most of the time";
+        return conflict(text);
+    }
     // The command makes the tokens, and the file is where they are put.
     let renews = given("renew_token").is_some();
     if let Some(places) = cli.command.token_places() {
@@ -297,16 +304,21 @@ fn with_subcommand(mut arguments: Vec<OsString>) -> Result<Vec<OsString>, clap::
     let is_global = |argument: &OsString| {
         argument.to_str().is_some_and(|text| {
             matches!(text, "--verbose" | "--quiet" | "--json")
+                || text.starts_with("--log-format=")
                 || text.strip_prefix('-').is_some_and(|flags| {
                     !flags.is_empty() && flags.chars().all(|c| "vq".contains(c))
                 })
         })
     };
-    let Some(first) = arguments
-        .iter()
-        .skip(1)
-        .find(|argument| !is_global(argument))
-    else {
+    let mut rest = arguments.iter().skip(1);
+    let Some(first) = (loop {
+        match rest.next() {
+            // What follows is its value.
+            Some(argument) if argument == "--log-format" => drop(rest.next()),
+            Some(argument) if is_global(argument) => {}
+            other => break other,
+        }
+    }) else {
         return Ok(arguments);
     };
     let first = first.to_string_lossy();
@@ -378,6 +390,18 @@ mod tests {
             ("straw help fetch", "straw help fetch"),
             ("straw fetch ctl1", "straw fetch ctl1"),
             ("straw -v fetch ctl1", "straw -v fetch ctl1"),
+            (
+                "straw --log-format json watch",
+                "straw --log-format json watch",
+            ),
+            (
+                "straw --log-format=json exec",
+                "straw --log-format=json exec",
+            ),
+            (
+                "straw --log-format json ctl1",
+                "straw fetch --log-format json ctl1",
+            ),
             ("straw ctl1 22.05", "straw fetch ctl1 22.05"),
             ("straw -o dir ctl1 22.05", "straw fetch -o dir ctl1 22.05"),
             ("straw -v ctl1 22.05", "straw fetch -v ctl1 22.05"),

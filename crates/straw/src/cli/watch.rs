@@ -62,6 +62,7 @@ pub(super) fn run(
     }
     kept.without_waiting();
     let current = kept.current()?;
+    kept.can_write()?;
     let _pid_file = pid_file.as_deref().map(PidFile::write).transpose()?;
     if let Some(current) = &current {
         status.found(current);
@@ -125,7 +126,7 @@ fn make_fresh(kept: &Kept, age: Age, hook: Option<&Hook>, output: &Output) -> Re
             "directory": current.stable,
             "generation": current.generation,
             "controller": state.controller,
-            "protocol_version": state.version.to_string(),
+            "protocol_version": state.version.index(),
             "changed": changed,
             "stale": matches!(ready.how, How::LastGood(_)),
         });

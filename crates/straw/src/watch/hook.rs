@@ -11,7 +11,7 @@ use crate::children::Helper;
 use crate::launch::{self, LaunchError};
 
 /// How long it may take before it is killed.
-const LIMIT: Duration = Duration::from_secs(300);
+pub(super) const LIMIT: Duration = Duration::from_secs(300);
 
 /// A command for each change. It finds the new set by `SLURM_CONF`, has nothing to read, and what it
 /// prints goes where straw's own messages go.

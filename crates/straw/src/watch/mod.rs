@@ -32,8 +32,9 @@ pub use pid_file::{PidFile, PidFileError};
 pub use tokens::{Renewal, Tokens};
 
 use crate::error::Error;
-use crate::launch::Ready;
+use crate::launch::{How, Ready};
 use crate::store::Current;
+use crate::text::span;
 use backoff::Backoff;
 use report::Report;
 
@@ -43,6 +44,10 @@ const SLACK: Duration = Duration::from_secs(60);
 /// How often is looked whether somebody has put another token in place of one that was refused.
 const LOOK: Duration = Duration::from_secs(5);
 
+/// How often is looked whether the clock was set, or the machine slept, and what counts as that.
+const CLOCK: Duration = Duration::from_secs(30);
+const JUMP: Duration = Duration::from_secs(10);
+
 /// Has the watch do something out of turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wake {
@@ -50,6 +55,15 @@ pub enum Wake {
     Refresh,
     /// End.
     End,
+}
+
+impl Wake {
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Refresh, Self::Refresh) => Self::Refresh,
+            _ => Self::End,
+        }
+    }
 }
 
 /// Keeps a set fresh, and a token.
@@ -77,38 +91,64 @@ impl Watch {
         let mut report = Report::new(current.as_ref(), self.max_stale);
         let mut backoff = Backoff::new(self.interval);
         let mut span = jittered(self.interval);
-        let mut refresh_at = match &current {
-            Some(current) => Instant::now() + span.saturating_sub(current.age()),
-            None => Instant::now(),
-        };
+        let mut refresh_at = Instant::now();
+        // One of a time to come says nothing of its age.
+        if let Some(current) = &current
+            && current.checked <= SystemTime::now()
+        {
+            refresh_at += span.saturating_sub(current.age());
+        }
+        let mut clocks = Clocks::now();
+        let mut asked = Instant::now();
         let mut token_at = Instant::now();
         loop {
             if let Some(tokens) = &mut self.tokens
                 && token_at <= Instant::now()
             {
+                // It can take a token command, two requests and a lock.
                 self.status
-                    .next_sign_by(Instant::now() + self.patience + SLACK);
+                    .next_sign_by(Instant::now() + self.patience * 2 + SLACK);
                 token_at = Instant::now() + tokens.step(SystemTime::now(), &self.status);
             }
             if refresh_at <= Instant::now() {
                 self.status
                     .next_sign_by(Instant::now() + self.patience + SLACK);
-                let began = Instant::now();
-                let result = (self.refresh)(span);
-                let failed = report.tell(&result, began.elapsed(), &self.status);
+                // After a failure only what another straw has found out since then will do.
+                let fresh = match report.is_failing() {
+                    true => span.min(asked.elapsed()),
+                    false => span,
+                };
+                asked = Instant::now();
+                let result = (self.refresh)(fresh);
+                let failed = report.tell(&result, asked.elapsed(), &self.status);
                 span = jittered(self.interval);
                 let pause = match &result {
                     _ if failed => backoff.next(),
-                    Ok(ready) => {
+                    Ok(Ready {
+                        how: How::Fresh,
+                        current,
+                    }) => {
                         backoff.reset();
-                        span.saturating_sub(ready.current.age())
+                        span.saturating_sub(current.age())
+                    }
+                    // Whatever time the file system gives it.
+                    Ok(_) => {
+                        backoff.reset();
+                        span
                     }
                     Err(_) => backoff.next(),
                 };
                 refresh_at = Instant::now() + pause;
                 if let Ok(ready) = result {
-                    let is_new = |old: &Current| old.generation != ready.current.generation;
-                    if current.as_ref().is_none_or(is_new) {
+                    // In a directory that is another one, the first set is called as the first one
+                    // was here.
+                    let is_new = matches!(ready.how, How::New)
+                        || current
+                            .as_ref()
+                            .is_none_or(|old| old.generation != ready.current.generation);
+                    if is_new {
+                        self.status
+                            .next_sign_by(Instant::now() + hook::LIMIT + SLACK);
                         (self.changed)(&ready.current);
                     }
                     current = Some(ready.current);
@@ -122,7 +162,7 @@ impl Watch {
             if let Some(left) = report.becomes_stale(current.as_ref()) {
                 next = next.min(Instant::now() + left);
             }
-            match self.wait(next, report.is_failing(), wake) {
+            match self.wait(next, report.is_failing(), &mut clocks, wake) {
                 Some(Wake::End) => return,
                 Some(Wake::Refresh) => {
                     // What is there is asked for again, however fresh it is.
@@ -136,20 +176,32 @@ impl Watch {
     }
 
     /// Waits for the next thing that is due, or for somebody to wake us; while something fails, also
-    /// for another token.
-    fn wait(&mut self, until: Instant, failing: bool, wake: &Receiver<Wake>) -> Option<Wake> {
+    /// for another token. What a clock says that was set, or that went on while the machine slept, is
+    /// a reason to look at once.
+    fn wait(
+        &mut self,
+        until: Instant,
+        failing: bool,
+        clocks: &mut Clocks,
+        wake: &Receiver<Wake>,
+    ) -> Option<Wake> {
         loop {
             self.status.next_sign_by(until + SLACK);
-            let mut left = until.saturating_duration_since(Instant::now());
+            let mut left = until.saturating_duration_since(Instant::now()).min(CLOCK);
             let looks = failing && self.tokens.is_some();
             if looks {
                 left = left.min(jittered(LOOK));
             }
             match wake.recv_timeout(left) {
-                Ok(wake) => return Some(wake),
+                // Once is enough for many who want the same.
+                Ok(first) => return Some(wake.try_iter().fold(first, Wake::and)),
                 // Nobody can wake us any more, which is no reason not to go on.
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(left),
                 Err(RecvTimeoutError::Timeout) => {}
+            }
+            if let Some(jump) = clocks.jump() {
+                log::info!("the clock went {jump} without us: looking at once");
+                return Some(Wake::Refresh);
             }
             if until <= Instant::now() {
                 return None;
@@ -165,4 +217,39 @@ impl Watch {
 /// step.
 fn jittered(time: Duration) -> Duration {
     time.mul_f64(0.8 + fastrand::f64() / 5.0)
+}
+
+/// The clock that people set, beside the one that nobody sets and that stands still while the machine
+/// sleeps.
+struct Clocks {
+    people: SystemTime,
+    ours: Instant,
+}
+
+impl Clocks {
+    fn now() -> Self {
+        Self {
+            people: SystemTime::now(),
+            ours: Instant::now(),
+        }
+    }
+
+    /// How far they have parted since they were last looked at, as a person would say it; `None`
+    /// where they have not.
+    fn jump(&mut self) -> Option<String> {
+        let then = std::mem::replace(self, Self::now());
+        self.jump_since(&then)
+    }
+
+    fn jump_since(&self, then: &Self) -> Option<String> {
+        let passed = self.ours.saturating_duration_since(then.ours);
+        let expected = then.people.checked_add(passed)?;
+        match self.people.duration_since(expected) {
+            Ok(jump) => (jump > JUMP).then(|| format!("{} ahead", span(jump))),
+            Err(back) => {
+                let jump = back.duration();
+                (jump > JUMP).then(|| format!("{} back", span(jump)))
+            }
+        }
+    }
 }

@@ -30,11 +30,24 @@ impl PidFile {
             path: path.clone(),
             error,
         };
+        let mut file = loop {
+            let file = Self::lock(&path, fail)?;
+            // Whoever had it may have ended just now, and taken it along.
+            if is_same(&file, &path) {
+                break file;
+            }
+        };
+        ftruncate(&file, 0).map_err(|errno| fail(errno.into()))?;
+        writeln!(file, "{}", std::process::id()).map_err(fail)?;
+        Ok(Self { path, file })
+    }
+
+    fn lock(path: &Path, fail: impl Fn(io::Error) -> PidFileError) -> Result<File, PidFileError> {
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file = openat(CWD, &path, flags, Mode::from_raw_mode(0o644));
-        let mut file = File::from(file.map_err(|errno| fail(errno.into()))?);
-        if !file.metadata().map_err(fail)?.is_file() {
+        let file = openat(CWD, path, flags, Mode::from_raw_mode(0o644));
+        let file = File::from(file.map_err(|errno| fail(errno.into()))?);
+        if !file.metadata().map_err(&fail)?.is_file() {
             return Err(fail(io::ErrorKind::InvalidInput.into()));
         }
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -42,26 +55,28 @@ impl PidFile {
                 let mut text = String::new();
                 let _ = (&file).take(32).read_to_string(&mut text);
                 let pid = text.trim().parse().ok();
+                let path = path.to_owned();
                 return Err(PidFileError::Taken { path, pid });
             }
             // Where the file system has no locks, nobody is kept out.
             Err(errno) => log::debug!("{}: no lock: {errno}", path.display()),
             Ok(()) => {}
         }
-        ftruncate(&file, 0).map_err(|errno| fail(errno.into()))?;
-        writeln!(file, "{}", std::process::id()).map_err(fail)?;
-        Ok(Self { path, file })
+        Ok(file)
     }
+}
+
+/// Whether an open file is what stands at a path.
+fn is_same(file: &File, path: &Path) -> bool {
+    let (ours, there) = (file.metadata(), fs::symlink_metadata(path));
+    matches!((ours, there), (Ok(ours), Ok(there))
+        if (ours.dev(), ours.ino()) == (there.dev(), there.ino()))
 }
 
 /// It goes with the process, unless somebody has put another one in its place.
 impl Drop for PidFile {
     fn drop(&mut self) {
-        let ours = self.file.metadata();
-        let there = fs::symlink_metadata(&self.path);
-        if let (Ok(ours), Ok(there)) = (ours, there)
-            && (ours.dev(), ours.ino()) == (there.dev(), there.ino())
-        {
+        if is_same(&self.file, &self.path) {
             let _ = fs::remove_file(&self.path);
         }
     }

@@ -61,7 +61,8 @@ impl Report {
             }
             Ok(ready) => {
                 match ready.how {
-                    How::Fresh => status.found(&ready.current),
+                    // It was another straw's that succeeded.
+                    How::Fresh if self.failing.is_none() => status.found(&ready.current),
                     How::New => status.refreshed(&ready.current, Refresh::Changed, took),
                     _ => status.refreshed(&ready.current, Refresh::Unchanged, took),
                 }
@@ -97,7 +98,10 @@ impl Report {
             let attempts = failing.attempts;
             let after = span(failing.since.elapsed());
             let s = if attempts == 1 { "" } else { "s" };
-            notice!("{controller} answers, {after} and {attempts} failed attempt{s} later");
+            notice!(
+                "the configuration of {controller} is fresh again, {after} and {attempts} failed \
+                 attempt{s} later"
+            );
         }
         let now = source(current);
         if let Some(before) = self.source.replace(now.clone())
@@ -121,10 +125,10 @@ impl Report {
         }
     }
 
-    /// Says once that a set has become too old.
+    /// Says once that a set has become too old while nobody could be asked.
     pub(super) fn age(&mut self, current: Option<&Current>) {
         let Some(current) = current else { return };
-        let is_stale = current.age() >= self.max_stale;
+        let is_stale = self.is_failing() && current.age() >= self.max_stale;
         if is_stale && !self.is_stale {
             let age = span(current.age());
             log::error!(
@@ -137,8 +141,9 @@ impl Report {
 
     /// How long until that is to be said.
     pub(super) fn becomes_stale(&self, current: Option<&Current>) -> Option<Duration> {
-        let left = self.max_stale.checked_sub(current?.age())?;
-        (!self.is_stale).then_some(left)
+        let is_to_be_said = self.is_failing() && !self.is_stale;
+        is_to_be_said
+            .then(|| current.map(|current| self.max_stale.saturating_sub(current.age())))?
     }
 }
 

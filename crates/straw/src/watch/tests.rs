@@ -123,3 +123,66 @@ fn who_is_woken_asks_at_once_however_fresh_the_set_is() {
         assert!(metrics.contains(line), "{metrics}");
     }
 }
+
+#[test]
+fn a_clock_that_was_set_is_noticed() {
+    let then = Clocks::now();
+    let after = |ours: u64, people: i64| {
+        let seconds = Duration::from_secs(people.unsigned_abs());
+        let now = Clocks {
+            ours: then.ours + Duration::from_secs(ours),
+            people: match people < 0 {
+                true => then.people - seconds,
+                false => then.people + seconds,
+            },
+        };
+        now.jump_since(&then)
+    };
+    assert_eq!(after(30, 30), None);
+    assert_eq!(after(30, 25), None);
+    assert_eq!(after(3600, 3609), None);
+    assert_eq!(after(30, 7230).unwrap(), "2h ahead");
+    assert_eq!(after(30, -30).unwrap(), "1m back");
+}
+
+#[test]
+fn many_who_want_the_same_are_one() {
+    use Wake::{End, Refresh};
+    let all = |wakes: &[Wake]| wakes.iter().copied().fold(Refresh, Wake::and);
+    assert_eq!(all(&[Refresh, Refresh]), Refresh);
+    assert_eq!(all(&[Refresh, End, Refresh]), End);
+}
+
+/// A set that was right before a failure says nothing of what came after it.
+#[test]
+fn after_a_failure_only_what_is_newer_will_do() {
+    let (sender, wake) = channel();
+    let asked: Arc<Mutex<Vec<Duration>>> = Arc::default();
+    let told = Arc::clone(&asked);
+    let watch = Watch {
+        interval: Duration::from_secs(3600),
+        max_stale: Duration::from_secs(24 * 3600),
+        patience: Duration::from_secs(10),
+        refresh: Box::new(move |fresh| {
+            let mut asked = told.lock().unwrap();
+            asked.push(fresh);
+            match asked.len() {
+                1 => Err(Error::TlsWithoutCa),
+                _ => {
+                    sender.send(Wake::End).unwrap();
+                    let current = set(1, SystemTime::now());
+                    let how = How::Fresh;
+                    Ok(Ready { current, how })
+                }
+            }
+        }),
+        changed: Box::new(|_| {}),
+        tokens: None,
+        status: Status::new(Duration::from_secs(24 * 3600)),
+    };
+    watch.run(None, &wake);
+    let asked = asked.lock().unwrap();
+    // It was tried again after three seconds at the most, on an idle machine.
+    assert!(asked[0] > Duration::from_secs(2800), "{asked:?}");
+    assert!(asked[1] < Duration::from_secs(60), "{asked:?}");
+}

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use secrecy::ExposeSecret as _;
 
@@ -36,6 +36,9 @@ pub struct Renewal {
     pub get: Box<NewToken>,
     /// The file that it is written to.
     pub file: PathBuf,
+    /// Whether somebody says how long new tokens are to live, so that one may live shorter than the
+    /// one before.
+    pub lifespan_is_given: bool,
 }
 
 /// The token that a watch uses.
@@ -47,6 +50,8 @@ pub struct Tokens {
     seen: String,
     /// How long that one lives in all; where it does not say when it was made, since it was seen.
     life: Duration,
+    /// Since when it is known, by a clock that nobody sets.
+    since: Instant,
     /// In which part of its life it is renewed.
     at: f64,
     /// That it was told of: it will expire, or it cannot be renewed.
@@ -69,6 +74,7 @@ impl Tokens {
             renewal,
             seen: String::new(),
             life: Duration::ZERO,
+            since: Instant::now(),
             at: FROM,
             told: false,
             backoff: Backoff::new(Duration::from_secs(60)),
@@ -101,14 +107,15 @@ impl Tokens {
         if let Ok(token) = &token {
             let mark = mark_of(token.secret().expose_secret());
             if mark != self.seen {
-                if !self.seen.is_empty() {
-                    log::info!(
-                        "another token in {}: {}",
-                        self.source.place(),
-                        token.claims()
-                    );
+                let claims = token.claims();
+                let place = self.source.place();
+                if self.told {
+                    notice!("another token in {place}: {claims}");
+                } else if !self.seen.is_empty() {
+                    log::info!("another token in {place}: {claims}");
                 }
-                self.see(mark, token.claims(), now);
+                self.see(mark);
+                self.life = says(claims).unwrap_or_else(|| claims.left(now));
             }
             status.token_expires(token.claims().expiry());
         }
@@ -156,17 +163,18 @@ impl Tokens {
         ))
     }
 
-    fn see(&mut self, mark: String, claims: &Claims, now: SystemTime) {
-        let says = |claims: &Claims| claims.expires?.checked_sub(claims.issued?);
-        self.life = says(claims).map_or_else(|| claims.left(now), Duration::from_secs);
+    fn see(&mut self, mark: String) {
         self.seen = mark;
+        self.since = Instant::now();
         self.at = FROM + (TO - FROM) * fastrand::f64();
         self.told = false;
     }
 
-    /// How long until a token is to be renewed.
+    /// How long until a token is to be renewed. It is as old as it says, and no younger than we have
+    /// known it: the controller's clock can be ahead of ours, and ours can be set back.
     fn due(&self, claims: &Claims, now: SystemTime) -> Duration {
         let lived = self.life.saturating_sub(claims.left(now));
+        let lived = lived.max(self.since.elapsed());
         self.life.mul_f64(self.at).saturating_sub(lived)
     }
 
@@ -199,7 +207,13 @@ impl Tokens {
         claims.check("what was got as a new token", now)?;
         let expires = claims.expires.and_then(time).unwrap_or_default();
         let file = renewal.file.display();
-        if present.is_some_and(|present| claims.expires <= present.claims().expires) {
+        let mark = mark_of(token.secret().expose_secret());
+        let is_no_longer = |present: &Token| {
+            let same = mark == mark_of(present.secret().expose_secret());
+            let shorter = claims.expires <= present.claims().expires;
+            same || shorter && !renewal.lifespan_is_given
+        };
+        if present.is_some_and(is_no_longer) {
             return Err(CredentialError::NoLonger { expires }.into());
         }
         let secret = format!("{}\n", token.secret().expose_secret());
@@ -212,8 +226,11 @@ impl Tokens {
         }
         status.renewed(health::Renewal::Renewed);
         status.token_expires(claims.expiry());
-        let mark = mark_of(token.secret().expose_secret());
-        self.see(mark, claims, now);
+        self.see(mark);
+        // It is new to us, whenever it says that it was made: a command may keep its tokens for a
+        // while, an identity provider may mean another time, and clocks differ.
+        let left = claims.left(now);
+        self.life = says(claims).map_or(left, |life| life.min(left));
         self.stamp = self.look();
         Ok(())
     }
@@ -257,6 +274,13 @@ impl Tokens {
             span(left)
         );
     }
+}
+
+/// How long a token lives in all, where it says so. Who has no time to say says 0.
+fn says(claims: &Claims) -> Option<Duration> {
+    let issued = claims.issued.filter(|issued| *issued > 0)?;
+    let seconds = claims.expires?.checked_sub(issued)?;
+    Some(Duration::from_secs(seconds))
 }
 
 #[cfg(test)]
@@ -311,7 +335,11 @@ mod tests {
                 })
             };
             let source = TokenSource::File(file.clone());
-            let renewal = Renewal { get, file };
+            let renewal = Renewal {
+                get,
+                file,
+                lifespan_is_given: false,
+            };
             Self {
                 directory,
                 tokens: Tokens::new(source, Duration::from_secs(10), Some(renewal)),
@@ -427,6 +455,52 @@ mod tests {
         let metrics = kept.status.metrics(at(900));
         let failed = r#"straw_token_renewals_total{result="failed"} 3"#;
         assert!(metrics.contains(failed), "{metrics}");
+    }
+
+    #[test]
+    fn one_that_is_new_is_as_old_as_we_have_known_it() {
+        // What a command has kept for a while, and what does not say when it was made.
+        let expires = BEGIN + 2000;
+        let claims = format!(r#"{{"sun":"alice","iat":0,"exp":{expires}}}"#);
+        let vague = lab::jwt::sign_text(b"key", r#"{"alg":"HS256"}"#, &claims);
+        for new in [token(0, 2000), vague] {
+            let mut kept = Kept::new(Some(&token(0, 1000)));
+            kept.hand_out(&new);
+            kept.step(900);
+            assert_eq!(kept.asked(), [true]);
+            kept.hand_out(&token(900, 4000));
+            // It has had 1100 s when it came.
+            kept.step(900 + 549);
+            assert!(kept.asked().is_empty() && kept.holds(&new));
+            kept.step(900 + 881);
+            assert_eq!(kept.asked(), [true]);
+        }
+        // The controller's clock is ahead of ours: it lives as long as it says, from now on.
+        let mut kept = Kept::new(None);
+        kept.hand_out(&token(600, 300));
+        kept.step(0);
+        assert_eq!(kept.asked(), [false]);
+        assert_eq!(kept.tokens.life, Duration::from_secs(300));
+        assert!(kept.step(1) <= Duration::from_secs(240));
+    }
+
+    #[test]
+    fn one_that_is_to_live_shorter_may() {
+        for given in [false, true] {
+            let old = token(0, 10_000);
+            let mut kept = Kept::new(Some(&old));
+            let lifespan_is_given = |renewal: &mut Renewal| renewal.lifespan_is_given = given;
+            kept.tokens.renewal.as_mut().map(lifespan_is_given);
+            let new = token(8000, 1000);
+            kept.hand_out(&new);
+            kept.step(8001);
+            assert_eq!(kept.holds(&new), given);
+            // The same one is no new one.
+            kept.asked();
+            kept.step(8900);
+            assert_eq!(kept.asked(), [true]);
+            assert_eq!(kept.tokens.told, true);
+        }
     }
 
     #[test]

@@ -11,3 +11,4 @@ mod straw;
 mod supervise;
 mod terminal;
 mod tls;
+mod watch;

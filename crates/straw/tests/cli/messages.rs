@@ -308,6 +308,7 @@ fn errors() {
     kinds.append(&mut crate::exec::errors());
     kinds.append(&mut crate::settings::errors());
     kinds.append(&mut crate::tls::errors());
+    kinds.append(&mut crate::watch::errors());
 
     let documented = include_str!("../../../../docs/errors.md");
     let documented: BTreeSet<String> = documented
