@@ -40,7 +40,10 @@ pub(super) fn boot(options: Builder, images: Images) -> Result<Cluster, LabError
         make_volume(&state, &labels)?;
     }
 
-    let jwt_key = random::bytes::<32>()?.to_vec();
+    let jwt_key = match &options.jwt_key {
+        None => random::bytes::<32>()?.to_vec(),
+        Some(key) => key.clone(),
+    };
     let auth_key = match options.auth {
         Auth::Munge => Entry::new("/etc/munge/munge.key", 0o400, random::bytes::<128>()?),
         Auth::Slurm => Entry::new(SLURM_KEY, 0o600, random::bytes::<1024>()?),

@@ -22,6 +22,7 @@ pub struct Builder {
     pub(super) auth: Auth,
     pub(super) jwks: Option<String>,
     pub(super) alt_parameters: Vec<String>,
+    pub(super) jwt_key: Option<Vec<u8>>,
 }
 
 /// The account that slurmctld runs as.
@@ -54,6 +55,7 @@ impl Builder {
             auth: Auth::default(),
             jwks: None,
             alt_parameters: Vec::new(),
+            jwt_key: None,
         }
     }
 
@@ -117,6 +119,13 @@ impl Builder {
     /// which Slurm has since 23.02.
     pub fn identity_provider(mut self, provider: &IdentityProvider) -> Self {
         self.jwks = Some(provider.jwks().to_string());
+        self
+    }
+
+    /// Gives the controllers the same key for tokens as another cluster's, so that its tokens are good
+    /// here.
+    pub fn jwt_key_of(mut self, other: &Cluster) -> Self {
+        self.jwt_key = Some(other.jwt_key().to_vec());
         self
     }
 

@@ -22,6 +22,7 @@ use crate::image::Images;
 use crate::jwt;
 use crate::keeper::Keeper;
 use crate::process::docker;
+use crate::random;
 use crate::release::Release;
 use crate::socket::Auth;
 use crate::tls::{TlsOptions, TlsProxy};
@@ -295,14 +296,7 @@ impl Cluster {
     ///
     /// When Docker cannot do it.
     pub fn cut_off(&self, index: usize) -> Result<(), LabError> {
-        docker([
-            "network",
-            "disconnect",
-            &self.network,
-            self.controllers[index].name(),
-        ])
-        .check()
-        .map(drop)
+        self.disconnect(&self.controllers[index])
     }
 
     /// Ends [`cut_off`](Self::cut_off), with the same name and address.
@@ -311,6 +305,31 @@ impl Cluster {
     ///
     /// When Docker cannot do it.
     pub fn reconnect(&self, index: usize) -> Result<(), LabError> {
+        self.connect(index, &self.controllers[index])
+    }
+
+    /// Has the clients meet another cluster's controller where this one's was, by the same name and at
+    /// the same address, as after an upgrade. The other cluster has to end first.
+    ///
+    /// # Errors
+    ///
+    /// When Docker cannot do it.
+    pub fn replace_by(&self, index: usize, other: &Self) -> Result<(), LabError> {
+        self.cut_off(index)?;
+        self.connect(index, &other.controllers[index])
+    }
+
+    /// Ends [`replace_by`](Self::replace_by).
+    ///
+    /// # Errors
+    ///
+    /// When Docker cannot do it.
+    pub fn take_back(&self, index: usize, other: &Self) -> Result<(), LabError> {
+        self.disconnect(&other.controllers[index])?;
+        self.reconnect(index)
+    }
+
+    fn connect(&self, index: usize, host: &Container) -> Result<(), LabError> {
         let alias = format!("ctl{}", index + 1);
         docker([
             "network",
@@ -320,9 +339,30 @@ impl Cluster {
             "--ip",
             &self.addresses[index],
         ])
-        .args([self.network.as_str(), self.controllers[index].name()])
+        .args([self.network.as_str(), host.name()])
         .check()
         .map(drop)
+    }
+
+    fn disconnect(&self, host: &Container) -> Result<(), LabError> {
+        docker(["network", "disconnect", &self.network, host.name()])
+            .check()
+            .map(drop)
+    }
+
+    /// Gives `ctl1` another key for tokens, and starts its slurmctld anew. Tokens of before are good
+    /// no more; [`sign`](Self::sign) goes on with the old key.
+    ///
+    /// # Errors
+    ///
+    /// When slurmctld does not end, or does not start.
+    pub fn rotate_jwt_key(&self) -> Result<(), LabError> {
+        let owner = self.controllers[0].exec(["stat", "-c", "%U", JWT_KEY]);
+        let owner = owner.check()?.text();
+        let key = random::bytes::<32>()?;
+        self.stop(0)?;
+        self.controllers[0].put(JWT_KEY, key, 0o400, &owner)?;
+        self.start(0)
     }
 
     /// Waits until some controller is in charge, asking from the host of the controller `from`, and

@@ -26,6 +26,7 @@ mod store;
 mod supervise;
 mod tls;
 mod tokens;
+mod watch;
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -86,6 +87,8 @@ const TESTS: &[(&str, Test)] = &[
     ("store::full_disk", store::full_disk),
     ("store::places", store::places),
     ("supervise::changes", supervise::changes),
+    ("watch::changes_and_outages", watch::changes_and_outages),
+    ("watch::failover", watch::failover),
 ];
 
 /// Tests of what Slurm has since 23.02 or 23.11, for the releases after that.
@@ -107,12 +110,17 @@ const LATER_TESTS: &[(&str, Test)] = &[
     ),
 ];
 
+/// Tests that take their time, for the oldest release and the newest.
+const LONG_TESTS: &[(&str, Test)] = &[("watch::tokens", watch::tokens)];
+
 /// Tests of a cluster of the newest release.
 const NEWEST_TESTS: &[(&str, Test)] = &[
     ("adapting::an_older_client", adapting::an_older_client),
     ("supervise::signals", supervise::signals),
     ("supervise::daemons", supervise::daemons),
     ("supervise::orphans", supervise::orphans),
+    ("watch::upgrade", watch::upgrade),
+    ("watch::two_hundred", watch::two_hundred),
 ];
 
 fn main() -> ExitCode {
@@ -133,6 +141,8 @@ fn main() -> ExitCode {
     let tests = TESTS.iter().map(|test| (test, &Release::ALL[..]));
     let later = [Release::V24_11, Release::V26_05];
     let tests = tests.chain(LATER_TESTS.iter().map(|test| (test, &later[..])));
+    let both = [Release::V22_05, Release::V26_05];
+    let tests = tests.chain(LONG_TESTS.iter().map(|test| (test, &both[..])));
     let newest = [Release::V26_05];
     let tests = tests.chain(NEWEST_TESTS.iter().map(|test| (test, &newest[..])));
     for (&(name, test), of) in tests {
