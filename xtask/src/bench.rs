@@ -1,5 +1,8 @@
 //! What straw costs, beside Slurm's own way to be configless, in one run on one cluster.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use lab::{ClientNetwork, ClientOptions, Cluster, Container, Release, image, provision};
 use serde_json::Value;
 
@@ -75,7 +78,121 @@ pub fn run() -> Result {
         let calls = calls(&cluster, &client, &token, command)?;
         println!("| {what} | {calls} |");
     }
+
+    println!();
+    println!(
+        "| {REFRESHES} refreshes, an hour of --refresh 5s | CPU in all | peak memory | \
+         descriptors | threads |"
+    );
+    println!("|---|---|---|---|---|");
+    watches(&client, &token)?;
+    let cost = cost_of(
+        &client,
+        &token,
+        REFRESHES,
+        &[&fetch[..], &["/tmp/known"]].concat(),
+    )?;
+    println!(
+        "| as many runs of straw fetch | {:.2} s | {:.1} MiB | | |",
+        cost["cpu_all_ms"].as_f64().unwrap_or_default() / 1000.0,
+        cost["peak_kib"].as_f64().unwrap_or_default() / 1024.0
+    );
     Ok(())
+}
+
+/// Refreshes of a watch: those of an hour with `--refresh 5s`.
+const REFRESHES: &str = "720";
+
+/// How often a watch refreshes here, so that the hour is over soon.
+const INTERVAL: &str = "75ms";
+
+/// The longest that its hour may take.
+const HOUR: Duration = Duration::from_secs(180);
+
+/// What a process has and had.
+struct Figures {
+    cpu_seconds: f64,
+    peak_mib: f64,
+    descriptors: usize,
+    threads: usize,
+}
+
+/// A watch as it is, and one that adapts nothing, side by side.
+fn watches(client: &Container, token: &str) -> Result {
+    let mut watches = Vec::new();
+    for (port, option) in [("9101", "--verbatim"), ("9102", "")] {
+        let line = format!(
+            "straw watch 127.0.0.1 -o /tmp/watch-{port} --refresh {INTERVAL} \
+             --health 127.0.0.1:{port} {option}"
+        );
+        let script = format!("{line} </dev/null >/tmp/watch-{port}.log 2>&1 & echo $!");
+        let start = client.exec(["sh", "-c", &script]).env("SLURM_JWT", token);
+        let process = start.check()?.text();
+        wait(client, port, 2)?;
+        let before = figures(client, &process)?;
+        watches.push((port, option, process, before));
+    }
+    for (port, option, process, before) in watches {
+        wait(client, port, REFRESHES.parse()?)?;
+        let after = figures(client, &process)?;
+        client.exec(["kill", &process]).check()?;
+        println!(
+            "| straw watch {option} | {:.2} s | {:.1} MiB | {}, then {} | {}, then {} |",
+            after.cpu_seconds,
+            after.peak_mib,
+            before.descriptors,
+            after.descriptors,
+            before.threads,
+            after.threads,
+        );
+    }
+    Ok(())
+}
+
+/// Waits until a watch has refreshed so often, as it says itself.
+fn wait(client: &Container, port: &str, refreshes: u64) -> Result {
+    let script = "exec 3<>/dev/tcp/127.0.0.1/$0 && printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' >&3 && \
+                  cat <&3";
+    let give_up = Instant::now() + HOUR;
+    loop {
+        let answer = client.exec(["bash", "-c", script, port]).run()?.text();
+        let of = |line: &str| line.split_whitespace().last()?.parse::<u64>().ok();
+        let done: u64 = answer
+            .lines()
+            .filter(|line| line.starts_with("straw_refreshes_total") && !line.contains("failed"))
+            .filter_map(of)
+            .sum();
+        if done >= refreshes {
+            return Ok(());
+        }
+        if Instant::now() > give_up {
+            return Err(format!("{done} of {refreshes} refreshes: {answer}").into());
+        }
+        thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// What the system says of a process. A straw keeps others from looking into it.
+fn figures(client: &Container, process: &str) -> Result<Figures> {
+    let script = "cat /proc/$0/status && echo \"Ticks: $(cut -d' ' -f14,15 /proc/$0/stat)\" && \
+                  echo \"Hertz: $(getconf CLK_TCK)\" && echo \"Open: $(ls /proc/$0/fd | wc -l)\"";
+    let told = client.exec(["sh", "-c", script, process]).privileged();
+    let told = told.check()?.text();
+    let numbers = |name: &str| -> Vec<f64> {
+        let line = told.lines().find_map(|line| line.strip_prefix(name));
+        let words = line.unwrap_or_default().split_whitespace();
+        words.filter_map(|word| word.parse().ok()).collect()
+    };
+    let number = |name: &str| {
+        let number = numbers(name).first().copied();
+        number.ok_or_else(|| format!("no {name} in {told}"))
+    };
+    Ok(Figures {
+        cpu_seconds: numbers("Ticks:").iter().sum::<f64>() / number("Hertz:")?,
+        peak_mib: number("VmHWM:")? / 1024.0,
+        descriptors: number("Open:")? as usize,
+        threads: number("Threads:")? as usize,
+    })
 }
 
 /// Calls of which the controller's share is counted.
@@ -127,8 +244,13 @@ fn calls(cluster: &Cluster, client: &Container, token: &str, command: &[&str]) -
 }
 
 fn cost(client: &Container, token: &str, command: &[&str]) -> Result<Value> {
+    cost_of(client, token, RUNS, command)
+}
+
+fn cost_of(client: &Container, token: &str, runs: &str, command: &[&str]) -> Result<Value> {
     let output = client
-        .exec(["measure", RUNS].iter().chain(command).copied())
+        .exec(["measure", runs].iter().chain(command).copied())
+        .limit(HOUR)
         .env("SLURM_JWT", token)
         .env("SLURM_CONF_SERVER", "127.0.0.1")
         .check()?;

@@ -217,12 +217,7 @@ impl Kept {
             };
             Ok(controller::new_token(&query, request, &System)?.content)
         };
-        let life = |token: &Token| {
-            let claims = token.claims();
-            let seconds = claims.expires?.checked_sub(claims.issued?)?;
-            Some(Duration::from_secs(seconds))
-        };
-        match (lifespan, present.and_then(life)) {
+        match (lifespan, present.and_then(|token| token.claims().life())) {
             (None, Some(before)) => match ask(Some(before)) {
                 // Somebody else could have one made for as long as this.
                 Err(Error::Controllers(failures))

@@ -253,6 +253,12 @@ impl Claims {
         UNIX_EPOCH.checked_add(Duration::from_secs(self.expires?))
     }
 
+    /// How long it lives in all, where it says so. Whoever has no time of its making to say says 0.
+    pub fn life(&self) -> Option<Duration> {
+        let issued = self.issued.filter(|issued| *issued > 0)?;
+        self.expires?.checked_sub(issued).map(Duration::from_secs)
+    }
+
     /// How long it still lives at the time `now`; nothing where it has expired or does not say.
     pub fn left(&self, now: SystemTime) -> Duration {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -323,6 +329,21 @@ mod tests {
         }
         let other = load(&token(HS256, r#"{"exp":1000060.5,"username":"bob"}"#)).unwrap();
         assert_eq!(other.claims().user.as_deref(), Some("bob"));
+    }
+
+    #[test]
+    fn how_long_it_lives_in_all() {
+        let life = |claims: &str| Claims::read(&token(HS256, claims)).unwrap().life();
+        let minute = Some(Duration::from_secs(60));
+        assert_eq!(life(r#"{"iat":1000000,"exp":1000060}"#), minute);
+        for claims in [
+            r#"{"exp":1000060}"#,
+            r#"{"iat":1000000}"#,
+            r#"{"iat":0,"exp":1000060}"#,
+            r#"{"iat":1000061,"exp":1000060}"#,
+        ] {
+            assert_eq!(life(claims), None, "{claims}");
+        }
     }
 
     #[test]

@@ -115,7 +115,7 @@ impl Tokens {
                     log::info!("another token in {place}: {claims}");
                 }
                 self.see(mark);
-                self.life = says(claims).unwrap_or_else(|| claims.left(now));
+                self.life = claims.life().unwrap_or_else(|| claims.left(now));
             }
             status.token_expires(token.claims().expiry());
         }
@@ -230,7 +230,7 @@ impl Tokens {
         // It is new to us, whenever it says that it was made: a command may keep its tokens for a
         // while, an identity provider may mean another time, and clocks differ.
         let left = claims.left(now);
-        self.life = says(claims).map_or(left, |life| life.min(left));
+        self.life = claims.life().map_or(left, |life| life.min(left));
         self.stamp = self.look();
         Ok(())
     }
@@ -274,13 +274,6 @@ impl Tokens {
             span(left)
         );
     }
-}
-
-/// How long a token lives in all, where it says so. Who has no time to say says 0.
-fn says(claims: &Claims) -> Option<Duration> {
-    let issued = claims.issued.filter(|issued| *issued > 0)?;
-    let seconds = claims.expires?.checked_sub(issued)?;
-    Some(Duration::from_secs(seconds))
 }
 
 #[cfg(test)]

@@ -32,6 +32,8 @@ pub(in crate::cli) struct Watch {
     #[arg(
         short,
         long,
+        // What hints about stores call it.
+        alias = "store",
         value_name = "DIR",
         required = true,
         env = "STRAW_OUTPUT",
