@@ -144,12 +144,6 @@ impl Exec<'_> {
         self
     }
 
-    /// Runs it with all privileges, so that it may look into what other processes have.
-    pub fn privileged(mut self) -> Self {
-        self.options.push("--privileged".to_owned());
-        self
-    }
-
     /// How long it may take, 60 s otherwise. At the end of it `docker exec` is killed, and the
     /// command goes with its container at the latest.
     pub fn limit(mut self, limit: Duration) -> Self {
