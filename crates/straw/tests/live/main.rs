@@ -88,7 +88,6 @@ const TESTS: &[(&str, Test)] = &[
     ("store::places", store::places),
     ("supervise::changes", supervise::changes),
     ("watch::changes_and_outages", watch::changes_and_outages),
-    ("watch::failover", watch::failover),
 ];
 
 /// Tests of what Slurm has since 23.02 or 23.11, for the releases after that.
@@ -111,16 +110,19 @@ const LATER_TESTS: &[(&str, Test)] = &[
 ];
 
 /// Tests that take their time, for the oldest release and the newest.
-const LONG_TESTS: &[(&str, Test)] = &[("watch::tokens", watch::tokens)];
+const LONG_TESTS: &[(&str, Test)] = &[
+    ("watch::failover", watch::failover),
+    ("watch::tokens", watch::tokens),
+];
 
 /// Tests of a cluster of the newest release.
 const NEWEST_TESTS: &[(&str, Test)] = &[
-    ("adapting::an_older_client", adapting::an_older_client),
     ("supervise::signals", supervise::signals),
     ("supervise::daemons", supervise::daemons),
     ("supervise::orphans", supervise::orphans),
-    ("watch::upgrade", watch::upgrade),
     ("watch::two_hundred", watch::two_hundred),
+    ("watch::upgrade", watch::upgrade),
+    ("adapting::an_older_client", adapting::an_older_client),
 ];
 
 fn main() -> ExitCode {
@@ -138,13 +140,14 @@ fn main() -> ExitCode {
     }
     let releases = Release::ALL.map(|release| (release, Arc::new(Clusters::new(release))));
     let mut trials = Vec::new();
-    let tests = TESTS.iter().map(|test| (test, &Release::ALL[..]));
-    let later = [Release::V24_11, Release::V26_05];
-    let tests = tests.chain(LATER_TESTS.iter().map(|test| (test, &later[..])));
+    // What takes longest comes first, so that nobody waits for it alone in the end.
+    let newest = [Release::V26_05];
+    let tests = NEWEST_TESTS.iter().map(|test| (test, &newest[..]));
     let both = [Release::V22_05, Release::V26_05];
     let tests = tests.chain(LONG_TESTS.iter().map(|test| (test, &both[..])));
-    let newest = [Release::V26_05];
-    let tests = tests.chain(NEWEST_TESTS.iter().map(|test| (test, &newest[..])));
+    let tests = tests.chain(TESTS.iter().map(|test| (test, &Release::ALL[..])));
+    let later = [Release::V24_11, Release::V26_05];
+    let tests = tests.chain(LATER_TESTS.iter().map(|test| (test, &later[..])));
     for (&(name, test), of) in tests {
         for &(release, ref clusters) in releases.iter().filter(|(one, _)| of.contains(one)) {
             let clusters = Arc::clone(clusters);
