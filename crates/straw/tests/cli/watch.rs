@@ -393,7 +393,7 @@ fn story(name: &str, options: &str) {
     running.has_new(3);
     let (said, _directory) = running.end();
 
-    let mut text = format!("$ straw {line}\n{said}");
+    let mut text = format!("$ straw {}\n{said}", line.trim_start());
     for (value, label) in [
         (directory.to_str().unwrap(), "[DIR]"),
         (&first.fake.address.port().to_string(), "[PORT]"),

@@ -17,8 +17,8 @@ Examples: a sidecar, and an init container before it
   straw watch -o /shared/slurm --token-file /run/jwt/token --wait 2m --once ctl1,ctl2
 
 Other containers read DIR/slurm.conf (SLURM_CONF). SIGHUP: refresh now. SIGTERM: end, with 0.
-Exit codes: 2 usage, 9 DIR or a file cannot be written; with --once also 3 no controller
-reached, 4 credential, 5 no common version, 6 not served, 7 TLS, 8 bad reply.";
+Exit codes: 2 usage, 9 DIR or a file cannot be written, 127 COMMAND not found; with --once also
+3 no controller reached, 4 credential, 5 no common version, 6 not served, 7 TLS, 8 bad reply.";
 
 #[derive(Debug, Args)]
 #[command(after_help = WATCH_EXAMPLE)]
