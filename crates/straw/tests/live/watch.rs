@@ -382,19 +382,26 @@ fn humantime(seconds: u64) -> String {
     String::from_utf8_lossy(&output).trim().to_owned()
 }
 
-/// A controller of another release in the place of one, under a watch that runs; and back again.
+/// A controller of another release in the place of one, under a watch that runs, whose disk is full at
+/// first; and back again.
 pub fn upgrade(_: &Clusters) -> Result<(), Failed> {
     let old = Cluster::builder(Release::V22_05).start()?;
     // It goes first, since it is in the other one's network.
     let new = Cluster::builder(Release::V24_11).jwt_key_of(&old).start()?;
-    let client = client(&old)?;
+    let client = old.client(&with_straw().tmpfs("/small:size=64k"))?;
     let token = old.token("alice", 3600)?;
-    let options = "-o /conf --verbatim --refresh 1s --timeout 3s";
+    let options = "-o /small/conf --verbatim --refresh 1s --timeout 3s";
     let watch = Running::watch(&client, "watch", &token, options)?;
-    has_conf(&client, &old, "/conf")?;
+    has_conf(&client, &old, "/small/conf")?;
     change(&new, "# newer")?;
+    // There is no room for the new set at first: the old one stays.
+    let fill = "cat /dev/zero >/small/junk 2>/dev/null; true";
+    client.exec(["sh", "-c", fill]).check()?;
     old.replace_by(0, &new)?;
-    has_conf(&client, &new, "/conf")?;
+    watch.says("is full", 1)?;
+    has_conf(&client, &old, "/small/conf")?;
+    client.exec(["rm", "/small/junk"]).check()?;
+    has_conf(&client, &new, "/small/conf")?;
     let said = watch.says("speaks ", 1)?;
     let said_so = |said: &str, parts: &[&str]| {
         let line = said.lines().rfind(|line| line.contains("speaks "));
@@ -403,10 +410,11 @@ pub fn upgrade(_: &Clusters) -> Result<(), Failed> {
     said_so(&said, &["no longer 38 (Slurm 22.05)"])?;
     // And back, to one that answers nothing that it does not know.
     old.take_back(0, &new)?;
-    has_conf(&client, &old, "/conf")?;
+    has_conf(&client, &old, "/small/conf")?;
     let said = watch.says("speaks ", 2)?;
     said_so(&said, &["speaks 38 (Slurm 22.05) now"])?;
     let said = watch.end()?;
+    count(&said, "is full", 1)?;
     count(&said, "new configuration of ctl1:6817", 3)
 }
 
