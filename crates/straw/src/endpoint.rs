@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::Ipv6Addr;
 
 use crate::credential::is_token;
+use crate::dns::SrvTarget;
 
 /// The port of a slurmctld where nothing else is said.
 pub const DEFAULT_PORT: u16 = 6817;
@@ -49,6 +50,15 @@ impl Endpoint {
             }
         }
         Ok(endpoints)
+    }
+}
+
+impl From<&SrvTarget> for Endpoint {
+    fn from(target: &SrvTarget) -> Self {
+        Self {
+            host: target.absolute(),
+            port: target.port,
+        }
     }
 }
 

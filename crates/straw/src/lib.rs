@@ -42,6 +42,7 @@ pub mod controller;
 pub mod credential;
 pub mod disk;
 pub mod dns;
+pub mod doctor;
 pub mod endpoint;
 pub mod error;
 pub mod launch;

@@ -5,8 +5,11 @@ pub(crate) mod ping;
 pub(crate) mod return_code;
 pub(crate) mod token;
 
+use std::ops::Range;
+
 use crate::codec::{Reader, Writer};
 use crate::credential::{payload, skip_section};
+use crate::layout::{HeaderForm, Layout};
 use crate::{
     Credential, DecodeError, EncodeError, Errno, Header, HeaderFlags, MAX_FRAME, MessageType,
     PluginId, ProtocolVersion, ResponseAuthToken, ResponseConfig,
@@ -107,6 +110,16 @@ impl UnsealedRequest {
         w.patch_u32(0, length as u32);
         Ok(w.into_bytes())
     }
+
+    /// Where in the sealed request the authentication section is, for whoever shows the rest.
+    pub fn credential_in(&self, sealed: &[u8]) -> Range<usize> {
+        let header = match Layout::of(self.version).header {
+            HeaderForm::Plain => 16,
+            HeaderForm::Indexed => 18,
+        };
+        let end = sealed.len().saturating_sub(self.body.len());
+        (4 + header).min(end)..end
+    }
 }
 
 /// A whole request in one step, for a credential that is there already: a token, or none. See
@@ -132,6 +145,7 @@ pub struct Reply<'a> {
     pub auth: Option<PluginId>,
     /// The body.
     pub body: &'a [u8],
+    auth_offset: usize,
     body_offset: usize,
 }
 
@@ -145,6 +159,7 @@ impl<'a> Reply<'a> {
         let mut r = Reader::new("header", frame, 0);
         let header = Header::decode(&mut r)?;
         let body_length = header.body_length as usize;
+        let auth_offset = r.offset();
         let auth = if header.flags.contains(HeaderFlags::NO_AUTH) {
             None
         } else {
@@ -157,8 +172,14 @@ impl<'a> Reply<'a> {
             header,
             auth,
             body,
+            auth_offset,
             body_offset,
         })
+    }
+
+    /// Where in the frame the authentication section is; empty where there is none.
+    pub fn auth_range(&self) -> Range<usize> {
+        self.auth_offset..self.body_offset
     }
 
     /// Reads the body by the type and the version that the header names.

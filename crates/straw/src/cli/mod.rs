@@ -2,11 +2,13 @@
 
 mod adapting;
 mod args;
+mod doctor;
 mod exec;
 mod fetch;
 mod kept;
 mod logger;
 mod parse;
+mod ping;
 mod plan;
 mod releases;
 mod settings;
@@ -94,6 +96,14 @@ pub fn run(arguments: Vec<OsString>, environment: &Environment) -> ExitCode {
             Err(error) => Err(error),
         },
         Command::Shim(command) => shim::run(command, &cli.output),
+        Command::Doctor(arguments) => match doctor::run(*arguments, &cli.output, environment) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
+        Command::Ping(arguments) => match ping::run(*arguments, &cli.output, environment) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
         Command::Releases => releases::run(&cli.output),
     };
     match result {

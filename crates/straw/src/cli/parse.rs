@@ -129,6 +129,9 @@ pub(super) fn parse(arguments: Vec<OsString>, environment: &Environment) -> Resu
     if given("explain").is_some() && given("stdout").is_some() {
         return conflict("--explain writes nothing, so it does not go with --stdout");
     }
+    if matches!(cli.command, Command::Doctor(_)) && given("wait").is_some() {
+        return conflict("doctor looks once, so --wait does not go with it");
+    }
     if let Command::Exec(exec) = &cli.command
         && let Some(word) = exec.command.first().and_then(|word| word.to_str())
         && word.starts_with('-')
@@ -346,11 +349,6 @@ fn with_subcommand(mut arguments: Vec<OsString>) -> Result<Vec<OsString>, clap::
 /// Whether a first word was meant for a command rather than for a controller's name, and what to
 /// say then. A controller of such a name can be given to `straw fetch`.
 fn not_a_controller(word: &str) -> Option<String> {
-    /// Commands that are to come.
-    const RESERVED: [&str; 2] = ["doctor", "ping"];
-    if RESERVED.contains(&word) {
-        return Some(format!("this straw has no command `{word}` yet"));
-    }
     let lower = word.to_lowercase();
     let command = command();
     let meant = command
@@ -374,7 +372,7 @@ mod tests {
 
     #[test]
     fn a_command_with_a_slip_in_it_is_no_controller() {
-        for word in ["fetc", "Fetch", "fecth", "release", "ping", "exec"] {
+        for word in ["fetc", "Fetch", "fecth", "release", "pimg", "exec"] {
             assert!(not_a_controller(word).is_some(), "{word}");
         }
         for word in ["ctl1", "head", "slurm", "fetch.example.org", "10.0.0.1"] {

@@ -21,38 +21,96 @@ pub(super) fn query(
     environment: &Environment,
     known: Known,
 ) -> Result<Query, Error> {
-    let named = named(&access, environment);
-    let (controllers, behind) = controllers(servers, named)?;
-    let given = access.release.as_deref().map(release).transpose()?;
-    if let (Some(first), Some(second)) = (behind, given)
-        && first != second
-    {
-        return Err(Error::TwoReleases { first, second });
-    }
-    let release = given.or(behind);
+    let target = target(servers, &access, environment)?;
     let tls = tls(&access, known.ca)?;
-    let places = Places {
-        sack_socket: access.sack_socket,
-        munge_socket: access.munge_socket,
-        ..places(access.token, environment)?
-    };
-    let choice = places.choose(access.auth.method())?;
+    let method = access.auth.method();
+    let (timeout, wait, max_size) = (access.timeout, access.wait, access.max_size);
+    let choice = all_places(access, environment)?.choose(method)?;
     log::info!("credential: {} ({})", choice.source.place(), choice.why);
-    if let Some(release) = release
+    if let Some(release) = target.release
         && choice.source.method() == Method::Slurm
         && release.version() < ProtocolVersion::V23_11
     {
         return Err(Error::NoSackYet { release });
     }
     Ok(Query {
-        controllers,
+        controllers: target.controllers,
         credential: choice.source,
         tls,
-        release,
+        release: target.release,
         known: known.versions,
-        timeout: access.timeout,
-        wait: access.wait,
-        max_size: access.max_size,
+        timeout,
+        wait,
+        max_size,
+    })
+}
+
+/// Whom to ask.
+pub(super) struct Target {
+    /// None stands for those that DNS names.
+    pub(super) controllers: Vec<Endpoint>,
+    /// Where their list came from, as a person would say it.
+    pub(super) origin: String,
+    /// Their release, where it is given.
+    pub(super) release: Option<Release>,
+}
+
+/// Whom to ask, out of the arguments or from elsewhere.
+pub(super) fn target(
+    servers: Vec<String>,
+    access: &Access,
+    environment: &Environment,
+) -> Result<Target, Error> {
+    // A release alone names no controllers.
+    let named_first = !split_release(servers.clone())?.0.concat().trim().is_empty();
+    let (controllers, behind) = controllers(servers, named(access, environment))?;
+    let given = access.release.as_deref().map(release).transpose()?;
+    if let (Some(first), Some(second)) = (behind, given)
+        && first != second
+    {
+        return Err(Error::TwoReleases { first, second });
+    }
+    let origin = match &access.controllers {
+        _ if controllers.is_empty() => "DNS".to_owned(),
+        _ if named_first => "the arguments".to_owned(),
+        Some(list) => of_option(list),
+        None => "SLURM_CONF_SERVER".to_owned(),
+    };
+    if !controllers.is_empty() {
+        let names: Vec<_> = controllers.iter().map(ToString::to_string).collect();
+        log::info!("controllers: {} (from {origin})", names.join(", "));
+    }
+    Ok(Target {
+        controllers,
+        origin,
+        release: given.or(behind),
+    })
+}
+
+/// Where the value of `--servers` came from.
+fn of_option(list: &str) -> String {
+    let in_argument = |argument: std::ffi::OsString| {
+        let argument = argument.to_string_lossy();
+        argument.strip_prefix("--servers=").unwrap_or(&argument) == list
+    };
+    if std::env::args_os().any(in_argument) {
+        "--servers".to_owned()
+    } else if std::env::var_os("STRAW_SERVERS").is_some_and(|set| set == list) {
+        "STRAW_SERVERS".to_owned()
+    } else {
+        "the file of settings".to_owned()
+    }
+}
+
+/// All places where a credential can be.
+pub(super) fn all_places(
+    access: Access,
+    environment: &Environment,
+) -> Result<Places, CredentialError> {
+    Ok(Places {
+        sack_socket: access.sack_socket,
+        munge_socket: access.munge_socket,
+        ..places(access.token, environment)?
     })
 }
 
@@ -64,7 +122,7 @@ pub(super) fn named<'a>(access: &'a Access, environment: &'a Environment) -> Opt
 
 /// Whom to trust, where everything is to go through TLS: the CA that is given, or that of the last
 /// time.
-fn tls(access: &Access, known: Option<KnownCa>) -> Result<Option<Tls>, Error> {
+pub(super) fn tls(access: &Access, known: Option<KnownCa>) -> Result<Option<Tls>, Error> {
     let known = known.filter(|_| access.ca_cert.is_none());
     let remembered = known.as_ref().map(|ca| ca.path.clone());
     let Some(ca_cert) = access.ca_cert.clone().or(remembered) else {

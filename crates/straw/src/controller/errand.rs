@@ -18,6 +18,8 @@ pub enum Errand {
     Files(FileSet),
     /// A token.
     Token(TokenRequest),
+    /// Whether it answers, and is in charge: one that is gives out its configuration.
+    Ping,
 }
 
 /// A set of files that controllers give out (docs/protocol.md, section 5.1).
@@ -48,11 +50,11 @@ impl Errand {
         asker: Option<&str>,
     ) -> Result<UnsealedRequest, EncodeError> {
         match self {
-            Self::Files(files) => {
+            Self::Files(_) | Self::Ping => {
                 let request = RequestConfig {
-                    flags: match files {
-                        FileSet::Client => ConfigFlags::CLIENT,
-                        FileSet::Slurmd => ConfigFlags::SLURMD,
+                    flags: match self {
+                        Self::Files(FileSet::Slurmd) => ConfigFlags::SLURMD,
+                        _ => ConfigFlags::CLIENT,
                     },
                     // Sent to all, so that no body is ever too short (docs/protocol.md, section
                     // 5.1).
@@ -80,7 +82,7 @@ impl Errand {
             Self::Files(FileSet::Client) => ProtocolVersion::V21_08,
             // Before, scripts come without the word that they are to be executable.
             Self::Files(FileSet::Slurmd) => ProtocolVersion::V23_11,
-            Self::Token(_) => ProtocolVersion::OLDEST,
+            Self::Token(_) | Self::Ping => ProtocolVersion::OLDEST,
         };
         version >= enough && version.is_supported()
     }
@@ -90,6 +92,7 @@ impl Errand {
         match self {
             Self::Files(_) => "asked for the configuration",
             Self::Token(_) => "asked for a token",
+            Self::Ping => "asked whether it is in charge",
         }
     }
 
@@ -98,14 +101,17 @@ impl Errand {
         match self {
             Self::Files(_) => "configuration",
             Self::Token(_) => "token",
+            Self::Ping => "answer",
         }
     }
 
     /// What an error number means as an answer to this.
     pub(super) fn refusal(&self, code: Errno) -> Reason {
         match (self, code) {
-            (Self::Files(_), Errno::ESLURM_CONFIGLESS_DISABLED) => Reason::ConfiglessDisabled,
-            (Self::Files(_), Errno::ESLURM_USER_ID_MISSING) => Reason::NotAllowed,
+            (Self::Files(_) | Self::Ping, Errno::ESLURM_CONFIGLESS_DISABLED) => {
+                Reason::ConfiglessDisabled
+            }
+            (Self::Files(_) | Self::Ping, Errno::ESLURM_USER_ID_MISSING) => Reason::NotAllowed,
             (Self::Token(_), Errno::ESLURM_ACCESS_DENIED) => Reason::TokensDisabled,
             (Self::Token(_), Errno::ESLURM_USER_ID_MISSING) => Reason::TokenForOther,
             (Self::Token(_), Errno::ESLURM_INVALID_TIME_LIMIT) => Reason::LifespanTooLong,

@@ -8,7 +8,7 @@ use slurm_protocol::{
     DecodeError, EncodeError, Errno, FrameError, Message, ProtocolVersion, Release,
 };
 
-use super::{Errand, Query};
+use super::{Errand, Probe, Query};
 use crate::credential::{CredentialError, Method, Opened};
 use crate::dns::ResolveError;
 use crate::endpoint::Endpoint;
@@ -283,7 +283,7 @@ pub struct Failures {
     failures: Vec<Failure>,
     release: Option<Release>,
     errand: Errand,
-    method: Method,
+    method: Option<Method>,
     place: String,
     user: Option<String>,
     waited: bool,
@@ -301,11 +301,30 @@ impl Failures {
             failures,
             release: query.release,
             errand: errand.clone(),
-            method: credential.method(),
+            method: Some(credential.method()),
             place: query.credential.place(),
             user: credential.user().map(str::to_owned),
             waited: !query.wait.is_zero(),
             ca: query.tls.as_ref().map(|tls| tls.ca_path().to_owned()),
+        }
+    }
+
+    /// Those of controllers that were only to answer.
+    pub(crate) fn of_probes(
+        failures: Vec<Failure>,
+        probe: &Probe<'_>,
+        place: String,
+        waited: bool,
+    ) -> Self {
+        Self {
+            failures,
+            release: probe.release,
+            errand: Errand::Ping,
+            method: probe.credential.map(Opened::method),
+            place,
+            user: probe.credential.and_then(Opened::user).map(str::to_owned),
+            waited,
+            ca: probe.tls.map(|tls| tls.ca_path().to_owned()),
         }
     }
 
@@ -335,9 +354,14 @@ impl Failures {
         &self.errand
     }
 
-    /// How it was authenticated.
-    pub(super) fn method(&self) -> Method {
+    /// How it was authenticated, if at all.
+    pub(super) fn method(&self) -> Option<Method> {
         self.method
+    }
+
+    /// What was sent, or would have been.
+    pub(super) fn noun(&self) -> &'static str {
+        self.method.map_or("a credential", Method::noun)
     }
 
     /// Where the credential came from.

@@ -11,9 +11,13 @@ use crate::transport::TransportError;
 impl Failures {
     /// What to do about the failure that says most.
     pub(crate) fn hint(&self) -> String {
-        let Some(reason) = self.telling() else {
-            return String::new();
-        };
+        self.telling()
+            .map(|reason| self.hint_for(reason))
+            .unwrap_or_default()
+    }
+
+    /// What to do about this one.
+    pub(crate) fn hint_for(&self, reason: &Reason) -> String {
         match reason {
             Reason::Name(ResolveError::InvalidName { .. }) => {
                 "a host name consists of letters, digits, dots and hyphens".into()
@@ -52,7 +56,7 @@ impl Failures {
             Reason::NotAllowed if *self.errand() == Errand::Files(FileSet::Slurmd) => {
                 let whose = match self.user() {
                     Some(user) => format!("the token is {}'s", user.escape_debug()),
-                    None => format!("{} is not theirs", self.method().noun()),
+                    None => format!("{} is not theirs", self.noun()),
                 };
                 format!(
                     "only root and SlurmUser may have the slurmd set, and {whose}; for client \
@@ -125,7 +129,7 @@ impl Failures {
 
     /// A hint that TLS is wanted, and what went out without it.
     fn no_tls(&self) -> String {
-        let noun = self.method().noun();
+        let noun = self.noun();
         let sent = if self.all().iter().any(|failure| failure.credential_sent) {
             format!("{noun} went out in the clear, so take it for seen")
         } else {
@@ -146,7 +150,14 @@ impl Failures {
                 known_releases()
             ),
         };
-        let refused = match self.method() {
+        let Some(method) = self.method() else {
+            return format!(
+                "up to Slurm 24.05 a controller answers nobody without a credential, and there is \
+                 none to ask it with ({}). If it is newer, {doubt}",
+                self.place()
+            );
+        };
+        let refused = match method {
             Method::Jwt => {
                 "it refused the token: then the token is not signed by this cluster's key, or \
                  slurm.conf lacks AuthAltTypes=auth/jwt"

@@ -8,9 +8,13 @@
 //!                                  protocol version takes
 //! ```
 
+mod dump;
 mod errand;
+mod exchange;
 mod failure;
 mod hint;
+mod ping;
+mod probe;
 #[cfg(test)]
 mod tests;
 
@@ -18,28 +22,24 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use secrecy::zeroize::Zeroizing;
 use slurm_protocol::{
-    Answer, Attempt, Errno, Message, Negotiation, Outcome, ProtocolVersion, Release, Reply,
-    RequestPing, ResponseConfig, Step, encode_request,
+    Answer, Attempt, Errno, Message, Negotiation, ProtocolVersion, Release, ResponseConfig, Step,
 };
 
 pub use errand::{Errand, FileSet, TokenRequest};
 pub use failure::{Failure, Failures, Reason};
+pub use ping::{Ping, Pinged, ping};
+pub use probe::{Probe, Probed, Role, Versions};
 
-use crate::credential::{Opened, SealError, Source, Token};
+pub(crate) use ping::at_once;
+pub(crate) use probe::name as release_name;
+
+use crate::credential::{Opened, Source, Token};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::network::Network;
 use crate::transport::tls::Tls;
-use crate::transport::{Received, TransportError};
-
-/// The longest that one address may take to be connected to, so that the next is tried in time.
-const CONNECT: Duration = Duration::from_secs(5);
-
-/// The longest that a controller up to 24.05 takes to close a connection that it answers in no
-/// other way: it is some hundredths of a second (docs/protocol.md, section 6).
-const AT_ONCE: Duration = Duration::from_secs(2);
+use exchange::{Exchange, conclude};
 
 /// The pause before a second round; it doubles from round to round up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -219,14 +219,7 @@ fn share(now: Instant, deadline: Instant, count: usize) -> Instant {
 /// The controllers that DNS names, in the order in which to try them.
 fn discover(network: &dyn Network, deadline: Instant) -> Result<Vec<Endpoint>, Error> {
     let records = network.controllers(deadline).map_err(Error::NoController)?;
-    let controllers: Vec<_> = records
-        .targets
-        .iter()
-        .map(|target| Endpoint {
-            host: target.absolute(),
-            port: target.port,
-        })
-        .collect();
+    let controllers: Vec<_> = records.targets.iter().map(Endpoint::from).collect();
     let names: Vec<_> = controllers.iter().map(ToString::to_string).collect();
     log::info!("controllers from {}: {}", records.name, names.join(", "));
     Ok(controllers)
@@ -319,6 +312,7 @@ impl Conversation<'_> {
     fn run<T>(&mut self, take: Take<T>) -> Result<Fetched<T>, Reason> {
         let mut negotiation = self.turn.negotiation();
         let mut slowed_down = 0;
+        log::info!("asking {} ({})", self.turn.controller, self.address);
         loop {
             let attempt = negotiation.attempt();
             let (answer, message) = self.attempt(attempt)?;
@@ -332,7 +326,14 @@ impl Conversation<'_> {
             match negotiation.answer(answer) {
                 Step::Send(_) => {}
                 Step::Done(outcome) => {
-                    let content = self.conclude(attempt.version(), outcome, message)?;
+                    let method = self.turn.credential.method();
+                    let content = conclude(
+                        self.turn.errand,
+                        method,
+                        attempt.version(),
+                        outcome,
+                        message,
+                    )?;
                     return Ok(Fetched {
                         controller: self.turn.controller.clone(),
                         address: self.address,
@@ -348,86 +349,27 @@ impl Conversation<'_> {
 
     /// One exchange.
     fn attempt(&mut self, attempt: Attempt) -> Result<(Answer, Option<Message>), Reason> {
-        let version = attempt.version();
-        let Turn {
-            errand, credential, ..
-        } = *self.turn;
-        let request = match attempt {
-            Attempt::Probe(_) => encode_request(&RequestPing, version, None)
-                .map(Zeroizing::new)
-                .map_err(Reason::Request)?,
-            Attempt::Request(_) => errand
-                .unsealed(version, credential.user())
-                .map_err(SealError::Encode)
-                .and_then(|request| credential.seal(&request, self.by))
-                .map_err(|error| match error {
-                    SealError::Credential(error) => Reason::Credential(error),
-                    SealError::Encode(error) => Reason::Request(error),
-                })?,
-        };
-        let received = self.exchange(&request, matches!(attempt, Attempt::Request(_)))?;
-        let (answer, message) = match received {
-            // One that refuses a probe does so at once. This one waited for more than we said,
-            // as a controller of 25.05 does that wants TLS: it must not see a credential.
-            Received::Closed { after }
-                if after > AT_ONCE && matches!(attempt, Attempt::Probe(_)) =>
-            {
-                return Err(Reason::Transport(TransportError::Silence));
-            }
-            Received::Closed { .. } => (Answer::Closed, None),
-            Received::Http => (Answer::Http, None),
-            Received::Frame(frame) => {
-                let reply = Reply::decode(&frame).map_err(Reason::NotSlurm)?;
-                let version = reply.header.version;
-                let message = reply.message().map_err(Reason::Malformed)?;
-                let answer = match message {
-                    Message::ReturnCode(code) => Answer::ReturnCode { version, code },
-                    _ => Answer::Message { version },
-                };
-                (answer, Some(message))
-            }
-        };
-        let what = match attempt {
-            Attempt::Probe(_) => "asked without a credential",
-            Attempt::Request(_) => errand.asked(),
-        };
-        log::debug!(
-            "{} ({}): {what} at protocol version {version}: {}",
-            self.turn.controller,
-            self.address,
-            match answer {
-                Answer::Closed => "closed".to_owned(),
-                Answer::Http => "HTTP".to_owned(),
-                Answer::ReturnCode { version, code } => format!("at {version}: {code}"),
-                Answer::Message { version } => format!("a reply at {version}"),
-            }
-        );
-        Ok((answer, message))
-    }
-
-    /// Sends a request and takes the reply.
-    fn exchange(&mut self, request: &[u8], has_credential: bool) -> Result<Received, Reason> {
         let Turn { network, query, .. } = *self.turn;
-        let connect_by = self.by.min(network.now() + CONNECT);
-        let result = network.exchange(
-            self.address,
-            query.tls.as_ref(),
-            request,
-            query.max_size,
-            connect_by,
-            self.by,
+        let exchange = Exchange {
+            network,
+            tls: query.tls.as_ref(),
+            errand: self.turn.errand,
+            credential: Some(self.turn.credential),
+            controller: self.turn.controller,
+            address: self.address,
+            max_size: query.max_size,
+            by: self.by,
+        };
+        let result = exchange.attempt(attempt);
+        let connected = !matches!(
+            result,
+            Err(Reason::Unreachable(_) | Reason::Credential(_) | Reason::Request(_))
         );
-        match result {
-            Err(error @ TransportError::Connect(_)) => {
-                Err(Reason::Unreachable(vec![(self.address, error)]))
-            }
-            result => {
-                self.exchanges += 1;
-                let in_the_clear = query.tls.is_none();
-                self.credential_sent |= has_credential && in_the_clear;
-                result.map_err(Reason::Transport)
-            }
-        }
+        self.exchanges += u32::from(connected);
+        let in_the_clear = query.tls.is_none();
+        let has_credential = matches!(attempt, Attempt::Request(_));
+        self.credential_sent |= connected && has_credential && in_the_clear;
+        result
     }
 
     /// Waits as long as a controller that limits its clients wants: n seconds the n-th time.
@@ -447,42 +389,6 @@ impl Conversation<'_> {
         // It is there, and will answer: its turn does not end meanwhile.
         self.by = deadline;
         Ok(())
-    }
-
-    fn conclude(
-        &self,
-        version: ProtocolVersion,
-        outcome: Outcome,
-        message: Option<Message>,
-    ) -> Result<Message, Reason> {
-        match outcome {
-            Outcome::Answered => {}
-            Outcome::Refused { silently } => {
-                let method = self.turn.credential.method();
-                return Err(Reason::Refused {
-                    method,
-                    silently,
-                    version,
-                });
-            }
-            Outcome::TlsRequired { controller } => return Err(Reason::TlsRequired { controller }),
-            Outcome::NoCommonVersion { controller } => {
-                return Err(Reason::NoCommonVersion { controller });
-            }
-            Outcome::Http => return Err(Reason::Http),
-            Outcome::Silent => return Err(Reason::Silent),
-        }
-        match message {
-            Some(Message::ReturnCode(code)) if code != Errno::SLURM_SUCCESS => Err(match code {
-                code if code.is_standby() => Reason::Standby(code),
-                Errno::SLURMCTLD_COMMUNICATIONS_HARD_DROP | Errno::SLURM_SHUTTING_DOWN => {
-                    Reason::Busy(code)
-                }
-                code => self.turn.errand.refusal(code),
-            }),
-            Some(message) => Ok(message),
-            None => Err(Reason::Unexpected(None)),
-        }
     }
 }
 

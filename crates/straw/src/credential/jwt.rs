@@ -68,6 +68,15 @@ impl TokenSource {
         Ok(token)
     }
 
+    /// The same; what others may do with the file that it is in is said in the result.
+    pub(crate) fn look(
+        &self,
+        patience: Duration,
+    ) -> Result<(Token, Option<&'static str>), CredentialError> {
+        let (token, access) = self.get(patience)?;
+        Ok((token, allowed(access)))
+    }
+
     fn get(&self, patience: Duration) -> Result<(Token, Access), CredentialError> {
         let mut access = Access::Private;
         let text = match self {
@@ -115,12 +124,18 @@ impl TokenSource {
 /// Says once what others may do with the file that a token is in.
 fn warn(access: Access, place: &str) {
     static ONCE: Once = Once::new();
-    let what = match access {
-        Access::Private | Access::Writable => return,
-        Access::Readable => "can be read by everyone on this machine",
-        Access::WritableByGroup => "can be written by its group",
-    };
-    ONCE.call_once(|| log::warn!("the token file {place} {what}; mode 0400 or 0600 would do"));
+    if let Some(what) = allowed(access) {
+        ONCE.call_once(|| log::warn!("the token file {place} {what}; mode 0400 or 0600 would do"));
+    }
+}
+
+/// What others may do with a file, for a sentence about it. One that all can write is refused.
+fn allowed(access: Access) -> Option<&'static str> {
+    match access {
+        Access::Private | Access::Writable => None,
+        Access::Readable => Some("can be read by everyone on this machine"),
+        Access::WritableByGroup => Some("can be written by its group"),
+    }
 }
 
 impl fmt::Debug for TokenSource {
@@ -190,6 +205,8 @@ pub struct Claims {
     pub issued: Option<u64>,
     /// When it expires, in seconds since 1970. A controller takes none for 0.
     pub expires: Option<u64>,
+    /// Before when it is not to be used, by `nbf`, in seconds since 1970. Slurm does not look at it.
+    pub not_before: Option<u64>,
     /// How it is signed: `HS256`, `RS256`.
     pub algorithm: Option<String>,
     /// The name of the key that it is signed with.
@@ -243,6 +260,7 @@ impl Claims {
             issuer: text(claims.get("iss")),
             issued: seconds("iat"),
             expires: seconds("exp"),
+            not_before: seconds("nbf"),
             algorithm: text(header.get("alg")),
             key_id: text(header.get("kid")),
         })

@@ -149,6 +149,27 @@ impl Store {
         })
     }
 
+    /// The store in a directory, if that is there; nothing is made.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where it cannot be opened.
+    pub fn existing(path: &Path) -> Result<Option<Self>, StoreError> {
+        match path.try_exists() {
+            Ok(false) => Ok(None),
+            _ => Self::open_at(path, false).map(Some),
+        }
+    }
+
+    fn open_at(path: &Path, private: bool) -> Result<Self, StoreError> {
+        let descriptor = open_directory(path).map_err(|errno| StoreError::unusable(path, errno))?;
+        Ok(Self {
+            path: path.to_owned(),
+            descriptor,
+            private,
+        })
+    }
+
     /// Its directory.
     pub fn path(&self) -> &Path {
         &self.path

@@ -106,6 +106,31 @@ impl Store {
     }
 }
 
+impl Store {
+    /// This user's default stores, of whatever they hold: those that are there; nothing is made.
+    pub fn privates(env: &PlaceEnv) -> Vec<Result<Option<Self>, StoreError>> {
+        let mut stores = Vec::new();
+        for (base, own) in env.candidates() {
+            let above = base.join(own);
+            let Ok(stat) = statat(rustix::fs::CWD, &above, AtFlags::SYMLINK_NOFOLLOW) else {
+                continue;
+            };
+            if let Some(reason) = fault(&stat) {
+                stores.push(Err(StoreError::NotOurs {
+                    path: above,
+                    reason,
+                }));
+                continue;
+            }
+            let entries = std::fs::read_dir(&above).into_iter().flatten().flatten();
+            let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
+            paths.sort();
+            stores.extend(paths.iter().map(|path| Self::open_at(path, true).map(Some)));
+        }
+        stores
+    }
+}
+
 fn open_private(base: &Path, own: &str, name: &str) -> Result<Store, StoreError> {
     let above = open_directory(base).map_err(|errno| StoreError::unusable(base, errno))?;
     check_base(&above, base)?;

@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use slurm_protocol::{Prefix, prefix};
 
@@ -34,6 +34,16 @@ pub fn exchange(
         _ => {}
     }
     receive(&mut peer, max_size)
+}
+
+/// Connects and says nothing: how long that takes is the time of one round trip.
+///
+/// # Errors
+///
+/// [`TransportError::Connect`], at `by` at the latest.
+pub fn round_trip(address: SocketAddr, by: Instant) -> Result<Duration, TransportError> {
+    let began = Instant::now();
+    connect(address, by, by).map(|_| began.elapsed())
 }
 
 /// Connects, until `connect_by` at the latest.

@@ -14,7 +14,7 @@ use crate::straw::{Straw, sign, token};
 const HS256: &str = r#"{"alg":"HS256"}"#;
 
 /// A daemon behind a socket that answers every connection so; nothing closes it.
-fn daemon(path: &Path, answer: &'static [u8]) {
+pub fn daemon(path: &Path, answer: &'static [u8]) {
     let listener = UnixListener::bind(path).unwrap();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
@@ -25,7 +25,7 @@ fn daemon(path: &Path, answer: &'static [u8]) {
     });
 }
 
-const MUNGE: &[u8] = b"\0\x60\x6d\x4b\x04\x03\0\0\0\0\x0e\0\0\0\0\0\x08MUNGE:x\0";
+pub const MUNGE: &[u8] = b"\0\x60\x6d\x4b\x04\x03\0\0\0\0\x0e\0\0\0\0\0\x08MUNGE:x\0";
 const MUNGE_ERROR: &[u8] =
     b"\0\x60\x6d\x4b\x04\x03\0\0\0\0\x1d\x0a\x17Invalid cipher type 99\0\0\0\0\0";
 const SACK: &[u8] = b"\0\0\0\x06a.b.c\0";

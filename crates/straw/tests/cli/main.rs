@@ -2,6 +2,7 @@
 //! controllers are fakes on loopback; what real ones do is tested in `live`.
 
 mod credentials;
+mod doctor;
 mod exec;
 mod fake;
 mod fetch;

@@ -29,32 +29,32 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
 
-fn params(name: &str) -> CertificateParams {
+pub fn params(name: &str) -> CertificateParams {
     let mut params = CertificateParams::new(vec!["ctl1".to_owned()]).unwrap();
     params.distinguished_name = Default::default();
     params.distinguished_name.push(DnType::CommonName, name);
     params
 }
 
-fn authority(name: &str) -> Authority {
+pub fn authority(name: &str) -> Authority {
     let mut params = params(name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     Authority::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
-fn years(mut params: CertificateParams, from: i32, to: i32) -> CertificateParams {
+pub fn years(mut params: CertificateParams, from: i32, to: i32) -> CertificateParams {
     params.not_before = rcgen::date_time_ymd(from, 1, 1);
     params.not_after = rcgen::date_time_ymd(to, 1, 1);
     params
 }
 
 /// What a server needs to answer in the name of this CA.
-fn server(params: &CertificateParams, by: &Authority) -> ServerConfig {
+pub fn server(params: &CertificateParams, by: &Authority) -> ServerConfig {
     server_for(params, by, None)
 }
 
 /// The same, for clients that show a certificate of another CA.
-fn server_for(
+pub fn server_for(
     params: &CertificateParams,
     by: &Authority,
     clients: Option<&Authority>,
@@ -105,8 +105,8 @@ impl Write for Watched {
 }
 
 /// A peer on loopback, and what it was sent, a connection at a time.
-struct Peer {
-    address: SocketAddr,
+pub struct Peer {
+    pub address: SocketAddr,
     seen: Receiver<Vec<u8>>,
 }
 
@@ -136,7 +136,7 @@ impl Peer {
     }
 
     /// A controller of 26.05 inside TLS.
-    fn controller(server: ServerConfig) -> Self {
+    pub fn controller(server: ServerConfig) -> Self {
         let server = Arc::new(server);
         Self::start(move |watched| {
             let connection =
@@ -159,7 +159,7 @@ impl Peer {
     }
 
     /// Something that says this, in the clear, to whatever it is sent.
-    fn plain(answer: Vec<u8>) -> Self {
+    pub fn plain(answer: Vec<u8>) -> Self {
         Self::start(move |watched| {
             let _ = watched.read(&mut [0; 4096])?;
             watched.write_all(&answer)

@@ -1,6 +1,7 @@
 //! The arguments as clap reads them: here the commands, in the files below what they share.
 
 mod access;
+mod doctor;
 mod shim;
 mod token;
 mod values;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(super) use access::{Access, Auth};
+pub(super) use doctor::{Color, Doctor, Ping};
 pub(super) use shim::{InstallShims, ListShims, RemoveShims, Shim};
 pub(super) use token::{Renew, Show, Token, TokenPlaces};
 pub(super) use watch::{LogFormat, Renewing, Supervise, Watch};
@@ -83,6 +85,10 @@ pub(super) enum Command {
     /// Show or renew a token
     #[command(subcommand)]
     Token(Token),
+    /// Find out why it does not work, and say what to do
+    Doctor(Box<Doctor>),
+    /// Ask which controllers answer
+    Ping(Box<Ping>),
     /// List the releases of Slurm that straw can talk to
     Releases,
 }
@@ -95,6 +101,8 @@ impl Command {
             Self::Token(Token::Renew(renew)) => Some(&mut renew.access),
             Self::Exec(exec) => Some(&mut exec.access),
             Self::Watch(watch) => Some(&mut watch.access),
+            Self::Doctor(doctor) => Some(&mut doctor.access),
+            Self::Ping(ping) => Some(&mut ping.access),
             Self::Token(Token::Show(_)) | Self::Shim(_) | Self::Releases => None,
         }
     }
@@ -107,6 +115,8 @@ impl Command {
             Self::Token(Token::Renew(renew)) => Some(&mut renew.access.token),
             Self::Exec(exec) => Some(&mut exec.access.token),
             Self::Watch(watch) => Some(&mut watch.access.token),
+            Self::Doctor(doctor) => Some(&mut doctor.access.token),
+            Self::Ping(ping) => Some(&mut ping.access.token),
             Self::Shim(_) | Self::Releases => None,
         }
     }

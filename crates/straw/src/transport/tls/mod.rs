@@ -86,6 +86,14 @@ impl Tls {
         &self.ca_path
     }
 
+    /// When the first of its certificates expires.
+    pub fn ca_ends(&self) -> Option<SystemTime> {
+        let given = self.trust.given.iter();
+        given
+            .map(|given| certificate::end(&given.certificate))
+            .min()
+    }
+
     /// Whether nothing is trusted but what stands in this text, which came from
     /// [`ca_pem`](Self::ca_pem). Certificates may be missing: they expire.
     pub fn trusts_only(&self, pem: &str) -> bool {
@@ -138,22 +146,7 @@ pub fn exchange(
     connect_by: Instant,
     deadline: Instant,
 ) -> Result<Received, TransportError> {
-    let stream = connect(address, connect_by, deadline)?;
-    let identity = Arc::new(Identity {
-        key: tls.client.clone(),
-        asked: AtomicBool::new(false),
-    });
-    let connection = tls
-        .connection(address, identity.clone())
-        .map_err(|error| TlsError::Failed(error.to_string()))?;
-    let mut peer = Peer {
-        stream,
-        connection,
-        identity,
-        start: Start::default(),
-        failure: None,
-    };
-    peer.shake_hands()?;
+    let mut peer = Peer::meet(tls, address, connect_by, deadline)?;
     log::debug!(
         "{address}: {:?}",
         peer.connection
@@ -175,6 +168,67 @@ pub fn exchange(
     }
 }
 
+/// What a peer shows that is trusted.
+#[derive(Clone, Debug)]
+pub struct ServerCertificate {
+    /// Whose its certificate is, by its own words.
+    pub subject: String,
+    /// Who signed it, by its own words.
+    pub issuer: String,
+    /// When it expires.
+    pub until: SystemTime,
+    /// How many certificates it sent.
+    pub count: usize,
+    /// The version of TLS.
+    pub version: &'static str,
+}
+
+impl fmt::Display for ServerCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            subject,
+            issuer,
+            count,
+            version,
+            ..
+        } = self;
+        write!(f, "{version}; certificate of {subject}, signed by {issuer}")?;
+        match count {
+            0 | 1 => Ok(()),
+            count => write!(f, " ({count} certificates sent)"),
+        }
+    }
+}
+
+/// Connects, has the peer show its certificate, and says nothing.
+///
+/// # Errors
+///
+/// Those of [`exchange`], at `deadline` at the latest.
+pub fn inspect(
+    tls: &Tls,
+    address: SocketAddr,
+    deadline: Instant,
+) -> Result<ServerCertificate, TransportError> {
+    let mut peer = Peer::meet(tls, address, deadline, deadline)?;
+    let certificates = peer.connection.peer_certificates().unwrap_or_default();
+    let own = certificates.first().and_then(|der| certificate::read(der));
+    let own = own.ok_or(TlsError::Certificate(CertificateFlaw::Malformed))?;
+    let shown = ServerCertificate {
+        subject: certificate::subject(&own),
+        issuer: certificate::issuer(&own),
+        until: certificate::end(&own),
+        count: certificates.len(),
+        version: match peer.connection.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_2) => "TLS 1.2",
+            _ => "TLS 1.3",
+        },
+    };
+    peer.connection.send_close_notify();
+    let _ = peer.flush();
+    Ok(shown)
+}
+
 /// A peer that is spoken to in TLS.
 struct Peer {
     stream: Deadlined,
@@ -186,6 +240,32 @@ struct Peer {
 }
 
 impl Peer {
+    /// Connects, up to where the peer is known to be the one it should be.
+    fn meet(
+        tls: &Tls,
+        address: SocketAddr,
+        connect_by: Instant,
+        deadline: Instant,
+    ) -> Result<Self, TransportError> {
+        let stream = connect(address, connect_by, deadline)?;
+        let identity = Arc::new(Identity {
+            key: tls.client.clone(),
+            asked: AtomicBool::new(false),
+        });
+        let connection = tls
+            .connection(address, identity.clone())
+            .map_err(|error| TlsError::Failed(error.to_string()))?;
+        let mut peer = Self {
+            stream,
+            connection,
+            identity,
+            start: Start::default(),
+            failure: None,
+        };
+        peer.shake_hands()?;
+        Ok(peer)
+    }
+
     /// The handshake, up to where the peer is known to be the one it should be.
     fn shake_hands(&mut self) -> Result<(), TransportError> {
         while self.connection.is_handshaking() {

@@ -132,6 +132,11 @@ impl<'a> Container<'a> {
         self
     }
 
+    /// The release of the Slurm that is here, year and month, where its library says so.
+    pub fn release(&self) -> Option<(u16, u16)> {
+        self.library().and_then(Library::version)
+    }
+
     /// Whether Slurm's library is here.
     pub fn has_slurm(&self) -> bool {
         self.slurm().is_some()

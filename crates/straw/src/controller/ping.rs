@@ -1,0 +1,123 @@
+//! Which of a set of controllers answer, all of them asked at the same time.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::{
+    FIRST_PAUSE, Failure, LONGEST, LONGEST_PAUSE, Probe, Probed, Reason, alternate, discover, share,
+};
+use crate::endpoint::Endpoint;
+use crate::error::Error;
+use crate::network::Network;
+
+/// So many controllers are asked; no cluster has as many.
+pub(crate) const MOST: usize = 32;
+
+/// Whom to ask, and with how much patience.
+#[derive(Clone, Debug)]
+pub struct Ping<'a> {
+    /// The controllers; none stands for those that DNS names.
+    pub controllers: Vec<Endpoint>,
+    /// How each is asked.
+    pub probe: Probe<'a>,
+    /// The longest that one round may take.
+    pub timeout: Duration,
+    /// How long to begin new rounds for, while none answers.
+    pub wait: Duration,
+}
+
+/// What came of asking one controller.
+#[derive(Debug)]
+pub struct Pinged {
+    /// The controller, as it was named.
+    pub controller: Endpoint,
+    /// The address that answered, and what it said.
+    pub result: Result<(SocketAddr, Probed), Box<Failure>>,
+}
+
+/// Asks all controllers at the same time, each at its addresses in turn.
+///
+/// # Errors
+///
+/// [`Error::NoController`], where none is named and DNS names none.
+pub fn ping(ping: &Ping<'_>, network: &(dyn Network + Sync)) -> Result<Vec<Pinged>, Error> {
+    let give_up = network.now() + ping.wait.min(LONGEST);
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let result = round(ping, network);
+        let left = give_up.saturating_duration_since(network.now());
+        let answered = matches!(&result, Ok(all) if all.iter().any(|one| one.result.is_ok()));
+        if answered || left.is_zero() {
+            return result;
+        }
+        network.sleep(pause.min(left));
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+fn round(ping: &Ping<'_>, network: &(dyn Network + Sync)) -> Result<Vec<Pinged>, Error> {
+    let deadline = network.now() + ping.timeout.min(LONGEST);
+    let mut controllers = match ping.controllers.is_empty() {
+        true => discover(network, deadline)?,
+        false => ping.controllers.clone(),
+    };
+    controllers.truncate(MOST);
+    Ok(at_once(controllers, |controller| Pinged {
+        result: one(ping, network, &controller, deadline),
+        controller,
+    }))
+}
+
+/// Does something with each of several things, all at the same time.
+pub(crate) fn at_once<T: Send, R: Send>(
+    things: impl IntoIterator<Item = T>,
+    work: impl Fn(T) -> R + Sync,
+) -> Vec<R> {
+    let work = &work;
+    std::thread::scope(|scope| {
+        let begun: Vec<_> = things
+            .into_iter()
+            .map(|thing| scope.spawn(move || work(thing)))
+            .collect();
+        // One that panicked is a bug, which the thread has told of.
+        begun
+            .into_iter()
+            .filter_map(|thread| thread.join().ok())
+            .collect()
+    })
+}
+
+fn one(
+    ping: &Ping<'_>,
+    network: &dyn Network,
+    controller: &Endpoint,
+    deadline: Instant,
+) -> Result<(SocketAddr, Probed), Box<Failure>> {
+    let mut failure = Box::new(Failure {
+        controller: controller.clone(),
+        standby: None,
+        reason: Reason::Unreachable(Vec::new()),
+        credential_sent: false,
+    });
+    let addresses = match network.addresses(&controller.host, deadline) {
+        Ok(addresses) => addresses,
+        Err(error) => {
+            failure.reason = Reason::Name(error);
+            return Err(failure);
+        }
+    };
+    for (at, address) in alternate(&addresses).enumerate() {
+        let address = SocketAddr::new(address, controller.port);
+        let by = share(network.now(), deadline, addresses.len() - at);
+        log::info!("asking {controller} ({address})");
+        match ping.probe.ask(network, controller, address, by) {
+            Ok(probed) => return Ok((address, probed)),
+            Err(reason) => {
+                log::info!("{controller} ({address}): {reason}");
+                let before = std::mem::replace(&mut failure.reason, Reason::Silent);
+                failure.reason = before.and(reason);
+            }
+        }
+    }
+    Err(failure)
+}
