@@ -73,18 +73,27 @@ pub(crate) fn at_once<T: Send, R: Send>(
     things: impl IntoIterator<Item = T>,
     work: impl Fn(T) -> R + Sync,
 ) -> Vec<R> {
+    let things: Vec<_> = things.into_iter().collect();
+    let mut results: Vec<Option<R>> = things.iter().map(|_| None).collect();
     let work = &work;
+    let jobs = things
+        .into_iter()
+        .zip(&mut results)
+        .map(|(thing, result)| -> Job<'_> { Box::new(move || *result = Some(work(thing))) });
+    run(jobs.collect());
+    // One that panicked is a bug, which its thread has told of.
+    results.into_iter().flatten().collect()
+}
+
+type Job<'a> = Box<dyn FnOnce() + Send + 'a>;
+
+/// Not generic: all that threads take is compiled once.
+fn run(jobs: Vec<Job<'_>>) {
     std::thread::scope(|scope| {
-        let begun: Vec<_> = things
-            .into_iter()
-            .map(|thing| scope.spawn(move || work(thing)))
-            .collect();
-        // One that panicked is a bug, which the thread has told of.
-        begun
-            .into_iter()
-            .filter_map(|thread| thread.join().ok())
-            .collect()
-    })
+        for job in jobs {
+            scope.spawn(job);
+        }
+    });
 }
 
 fn one(

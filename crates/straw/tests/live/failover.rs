@@ -6,6 +6,7 @@ use lab::{Cluster, Container, Release};
 use libtest_mimic::Failed;
 
 use crate::clusters::{Clusters, client, expect, holds, straw};
+use crate::doctor::finds;
 
 /// The longest that a backup of the lab may take to take over. Half a minute is what it takes where
 /// nothing else runs.
@@ -18,6 +19,16 @@ fn with_backup(clusters: &Clusters) -> Result<(Cluster, Container, String), Fail
     let token = cluster.token("alice", 600)?;
     let standby = expect(3, straw(&client, &token, "fetch ctl2").run()?)?;
     holds(&standby.error_text(), &["standby", "name the primary"])?;
+    finds(&client, &token, "ctl2", 3, &["; standby: "])?;
+    finds(
+        &client,
+        &token,
+        "ctl2,ctl1",
+        0,
+        &["; standby", "; in charge"],
+    )?;
+    let ping = straw(&client, &token, "ping ctl2 ctl1").run()?;
+    holds(&expect(0, ping)?.text(), &["standby", "in charge"])?;
     let handed_over = straw(&client, &token, "fetch -v ctl2 ctl1 -o /tmp/primary").run()?;
     holds(
         &expect(0, handed_over)?.error_text(),
@@ -99,6 +110,14 @@ pub fn primary_cut_off(clusters: &Clusters) -> Result<(), Failed> {
     cluster.cut_off(0)?;
     let alone = straw(&client, &token, &format!("fetch {primary} --timeout 2s")).run()?;
     holds(&expect(3, alone)?.error_text(), &[&primary])?;
+    let parts = [&format!("✗ {primary}:6817 {primary}:")[..], "– configless"];
+    finds(
+        &client,
+        &token,
+        &format!("{primary} --timeout 2s"),
+        3,
+        &parts,
+    )?;
     let both = format!("fetch {primary},ctl2 -o /tmp/both");
     let meanwhile = straw(&client, &token, &both).run()?;
     // Only the backup of 22.05 may have taken over by now.

@@ -6,6 +6,7 @@ use serde_json::Value;
 use lab::{Cluster, Release};
 
 use crate::clusters::{Clusters, client, expect, holds, same, straw};
+use crate::doctor::finds;
 
 /// An ordinary user's token gets the client set, byte for byte what the controller has.
 pub fn client_set(clusters: &Clusters) -> Result<(), Failed> {
@@ -130,7 +131,8 @@ pub fn configless_off(clusters: &Clusters) -> Result<(), Failed> {
             "ESLURM_CONFIGLESS_DISABLED, error 2126",
             "enable_configless",
         ],
-    )
+    )?;
+    finds(&client, &token, "ctl1", 6, &["✗ configless off"])
 }
 
 /// As few exchanges as promised, and one where the release is given or known.

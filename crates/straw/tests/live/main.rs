@@ -11,6 +11,7 @@
 
 mod adapting;
 mod clusters;
+mod doctor;
 mod failover;
 mod fetch;
 mod identity;
@@ -52,6 +53,9 @@ const TESTS: &[(&str, Test)] = &[
     ("fetch::every_release_pinned", fetch::every_release_pinned),
     ("fetch::disk", fetch::disk),
     ("native::commands_and_a_job", native::commands_and_a_job),
+    ("doctor::all_is_well", doctor::all_is_well),
+    ("doctor::on_the_way", doctor::on_the_way),
+    ("doctor::in_the_container", doctor::in_the_container),
     ("names::hosts_dns_and_srv", names::hosts_dns_and_srv),
     ("tokens::expired", tokens::expired),
     ("tokens::forged", tokens::forged),
@@ -103,6 +107,7 @@ const LATER_TESTS: &[(&str, Test)] = &[
     ("sack::native_commands", sack::native_commands),
     ("renew::by_sack", renew::by_sack),
     ("secrets::with_sack", secrets::with_sack),
+    ("doctor::another_release", doctor::another_release),
     (
         "identity::of_a_service_account",
         identity::of_a_service_account,

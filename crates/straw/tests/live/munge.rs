@@ -4,6 +4,7 @@ use lab::{Cluster, Container, Release, Socket};
 use libtest_mimic::Failed;
 
 use crate::clusters::{Clusters, expect, holds, lacks, plain, same, same_set, straw, with_straw};
+use crate::doctor::finds;
 
 /// The uid of alice, for containers that do not know her.
 const ALICE: &str = "2001";
@@ -96,8 +97,16 @@ pub fn munged_stopped(clusters: &Clusters) -> Result<(), Failed> {
         while kill -0 $pid 2>/dev/null; do sleep 0.05; done";
     cluster.controller(0).exec(["sh", "-c", killed]).check()?;
     let dead = plain(&client, "fetch ctl1 --json").run();
+    let found = finds(
+        &client,
+        "",
+        "ctl1",
+        4,
+        &["✗ socket munge socket", "nobody listens on it"],
+    );
     munged(&cluster, "")?;
     let dead = expect(4, dead?)?;
+    found?;
     let parts = ["/run/munge/munge.socket.2: nobody listens on it", "munged"];
     holds(&dead.error_text(), &parts)?;
     holds(&dead.text(), &["\"munge-unreachable\""])?;

@@ -6,6 +6,7 @@ use libtest_mimic::Failed;
 use serde_json::Value;
 
 use crate::clusters::{Clusters, client, expect, holds, same, straw};
+use crate::doctor::finds;
 
 /// `straw` in a client container, with a token, trusting this CA.
 fn trusting<'a>(
@@ -117,6 +118,8 @@ pub fn refused(clusters: &Clusters) -> Result<(), Failed> {
     ] {
         let proxy = cluster.tls_proxy(&TlsOptions::new(recipe))?;
         fetch(proxy.ca(), more, parts)?;
+        let found = format!("ctl1:7817 --ca-cert /tmp/ca.pem {more}");
+        finds(&client, &token, &found, 7, parts)?;
         // What has expired is not looked at any further.
         let (stranger, namesake) = match recipe {
             Recipe::Expired => continue,
@@ -126,6 +129,15 @@ pub fn refused(clusters: &Clusters) -> Result<(), Failed> {
         fetch(stranger.ca(), "", &["not signed by the given CA but by"])?;
         fetch(namesake.ca(), "", &["the key of that CA did not"])?;
     }
+    client.put("/tmp/ca.pem", modern.ca(), 0o644, "root:root")?;
+    let parts = ["TLS 1.3; certificate of", "in charge"];
+    finds(
+        &client,
+        &token,
+        "ctl1:7818 --ca-cert /tmp/ca.pem",
+        0,
+        &parts,
+    )?;
     let proxy = cluster.tls_proxy(&TlsOptions::new(Recipe::SelfSigned))?;
     fetch(
         documented.ca(),
