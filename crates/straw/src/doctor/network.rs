@@ -50,6 +50,8 @@ pub(super) fn reach(case: &Case<'_>, network: &(dyn Network + Sync)) -> Reached 
     };
     for (controller, looked) in at_once(controllers, |controller| look(case, network, controller)) {
         let name = controller.to_string();
+        // The dot that makes a name absolute says nothing to a reader.
+        let host = controller.host.trim_end_matches('.');
         let found = match looked {
             Ok(found) => found,
             Err(error) => {
@@ -63,14 +65,14 @@ pub(super) fn reach(case: &Case<'_>, network: &(dyn Network + Sync)) -> Reached 
                          resolve it (/etc/resolv.conf, /etc/hosts)? An address will do, too"
                     }
                 };
-                checks.fail(&controller.host, seen, hint, code);
+                checks.fail(host, seen, hint, code);
                 checks.skip(&name, "its name has no address");
                 continue;
             }
         };
         if controller.host.parse::<IpAddr>().is_err() {
             let all: Vec<_> = found.iter().map(|(at, _)| at.ip().to_string()).collect();
-            checks.well(controller.host.trim_end_matches('.'), list(&all));
+            checks.well(host, list(&all));
         }
         for (address, result) in found {
             match result {

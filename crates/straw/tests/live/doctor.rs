@@ -27,6 +27,49 @@ pub fn finds(
     holds(&words.join(" "), parts).map_err(|_| format!("{parts:?} expected in:\n{text}").into())
 }
 
+/// What is printed of one check, against `tests/golden/`. Addresses are made the same.
+fn golden(name: &str, text: &str, check: &str, addresses: &[String]) -> Result<(), Failed> {
+    // Two spaces, a mark, a space.
+    let begins = |line: &str| line.starts_with("  ") && line.chars().nth(2) != Some(' ');
+    let mut block = String::new();
+    for line in text.lines() {
+        let of_it = match begins(line) {
+            true => line.chars().skip(4).collect::<String>().starts_with(check),
+            // What follows is of the check before.
+            false => !block.is_empty() && line.starts_with("   "),
+        };
+        match of_it {
+            true => block.push_str(&format!("{line}\n")),
+            false if block.is_empty() => {}
+            false => break,
+        }
+    }
+    for address in addresses {
+        block = block.replace(address.as_str(), "[ADDRESS]");
+    }
+    // How far names are set off from what was seen goes by the longest of them, also of others.
+    let words: Vec<_> = block.split_whitespace().collect();
+    let block = format!("{}\n", words.join(" "));
+    let path = format!(
+        "{}/tests/golden/doctor-live-{name}.txt",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    if std::env::var_os("SNAPSHOTS").is_some_and(|action| action == "overwrite") {
+        std::fs::write(&path, &block)?;
+    }
+    let expected = std::fs::read_to_string(&path)?;
+    match expected == block {
+        true => Ok(()),
+        false => Err(format!("{path} has\n{expected}and it prints\n{block}in\n{text}").into()),
+    }
+}
+
+/// What `straw doctor` prints.
+fn prints(client: &Container, token: &str, arguments: &str) -> Result<String, Failed> {
+    let run = straw(client, token, &format!("doctor {arguments}")).run()?;
+    Ok(run.text())
+}
+
 /// A command of Slurm's that fails as it does without straw, and says this.
 fn native(client: &Container, token: &str, script: &str, parts: &[&str]) -> Result<(), Failed> {
     let run = client.exec(["sh", "-c", script]).env("SLURM_JWT", token);
@@ -150,6 +193,13 @@ pub fn on_the_way(clusters: &Clusters) -> Result<(), Failed> {
         3,
         &["✗ ctl9 no such name: ctl9"],
     )?;
+    let servers = "127.0.0.11".to_owned();
+    golden(
+        "no-such-name",
+        &prints(&client, &good, "ctl9 --timeout 5s")?,
+        "ctl9 ",
+        &[servers],
+    )?;
     // slurmd, which is no controller.
     finds(
         &client,
@@ -217,6 +267,12 @@ pub fn in_the_container(clusters: &Clusters) -> Result<(), Failed> {
     let stale = "! /etc/slurm/slurm.conf is not what the controller sends";
     native(&client, &token, sinfo, &["fatal"])?;
     finds(&client, &token, "ctl1", 0, &[stale])?;
+    golden(
+        "stale",
+        &prints(&client, &token, "ctl1")?,
+        "/etc/slurm/slurm.conf",
+        &[],
+    )?;
     expect(0, straw(&client, &token, "fetch ctl1 -o /etc/slurm").run()?)?;
     finds(
         &client,
@@ -283,6 +339,11 @@ pub fn in_the_container(clusters: &Clusters) -> Result<(), Failed> {
         parts.push("! keys /etc/slurm/slurm.key: where Slurm's commands fetch");
     }
     finds(&client, &token, "ctl1", 0, &parts)?;
+    let text = prints(&client, &token, "ctl1")?;
+    golden("secrets", &text, "secrets", &[])?;
+    if clusters.release != Release::V22_05 {
+        golden("keys", &text, "keys", &[])?;
+    }
     sh("rm /etc/slurm/slurm.key /etc/munge/munge.key")?;
 
     // srun with a token.
@@ -300,6 +361,11 @@ pub fn in_the_container(clusters: &Clusters) -> Result<(), Failed> {
     };
     native(&client, &token, srun, &[said])?;
     finds(&client, &token, "ctl1", 0, &[found])?;
+    let name = match clusters.release {
+        Release::V26_05 => "srun-refuses",
+        _ => "srun-starts-none",
+    };
+    golden(name, &prints(&client, &token, "ctl1")?, "srun", &[])?;
 
     // Shims that are behind the commands, and what they keep.
     expect(0, plain(&client, "shim install").run()?)?;
@@ -354,6 +420,8 @@ pub fn another_release(clusters: &Clusters) -> Result<(), Failed> {
     let sinfo = "SLURM_CONF_SERVER=ctl1 timeout 20 sinfo";
     native(&client, &token, sinfo, &["sinfo: "])?;
     finds(&client, &token, "ctl1", 5, &parts)?;
+    let name = format!("release-{other}-{}", clusters.release);
+    golden(&name, &prints(&client, &token, "ctl1")?, "release", &[])?;
     documented(&[
         "which accepts none before",
         "a client must not be newer than its controller",

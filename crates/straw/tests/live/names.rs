@@ -4,6 +4,7 @@ use lab::{Cluster, Container};
 use libtest_mimic::Failed;
 
 use crate::clusters::{Clusters, client, expect, holds, straw};
+use crate::doctor::finds;
 
 /// Names in `/etc/hosts`, in DNS with a search list, and controllers that only SRV records name.
 pub fn hosts_dns_and_srv(clusters: &Clusters) -> Result<(), Failed> {
@@ -21,6 +22,13 @@ pub fn hosts_dns_and_srv(clusters: &Clusters) -> Result<(), Failed> {
     ];
     holds(&none.error_text(), &parts)?;
     holds(&none.text(), &["\"no-controller\""])?;
+    finds(
+        &client,
+        &token,
+        "",
+        3,
+        &["✗ controllers no controller is named, and DNS knows none"],
+    )?;
     let unknown = straw(&client, &token, "fetch ctl9 --timeout 30s --json").run()?;
     let unknown = expect(3, unknown)?;
     holds(&unknown.error_text(), &["ctl9", "127.0.0.11"])?;
@@ -38,6 +46,13 @@ pub fn hosts_dns_and_srv(clusters: &Clusters) -> Result<(), Failed> {
     let resolv_conf = format!("search wrong.test lab.test\nnameserver {dns}\noptions timeout:5");
     let script = format!("printf '{resolv_conf}\\n' > /etc/resolv.conf");
     client.exec(["sh", "-c", &script]).check()?;
+    let parts = [
+        "✓ controllers gone.lab.test:6817 (priority 1), head.lab.test:6817 (priority 2), from the \
+         SRV record _slurmctld._tcp.lab.test",
+        "! gone.lab.test no such name",
+        "✓ accepted by head.lab.test:6817",
+    ];
+    finds(&client, &token, "", 0, &parts)?;
     let output = straw(&client, &token, "fetch -v -o /tmp/srv").run()?;
     let said = expect(0, output)?.error_text();
     holds(

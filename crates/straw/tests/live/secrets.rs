@@ -61,7 +61,16 @@ const TO_EVERY_END: &str = r#"
     run 6 "$GIVEN" fetch ctl1 --files slurmd
     run 6 "$GIVEN" $renew/others --for mallory
     run 9 "$GIVEN" token renew ctl1 --write /proc/token
+    run 0 "$GIVEN" doctor ctl1
+    run 0 "" doctor ctl1 --token-file $FILE
+    run 0 "" doctor ctl1 --auth $AUTH
+    run 4 "$EXPIRED" doctor ctl1
+    run 4 "$FORGED" doctor ctl1
+    run 0 "$GIVEN" ping ctl1
+    run 0 "" ping ctl1 --auth $AUTH
     # Put where a controller belongs.
+    run 2 "" doctor $GIVEN
+    run 2 "" ping $GIVEN
     run 2 "" fetch $GIVEN
     exit $all"#;
 
