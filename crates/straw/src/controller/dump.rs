@@ -93,28 +93,32 @@ fn secrets(frame: &[u8], sent: &[u8]) -> Vec<Range<usize>> {
             secrets.push(at..at + ECHO);
         }
     }
-    secrets.sort_by_key(|range| range.start);
     secrets
 }
 
 /// Sixteen bytes a line, as hexadecimal and as text.
 fn text(bytes: &[u8], secrets: &[Range<usize>]) -> String {
-    let mut text = String::new();
+    let secret = |at: usize| secrets.iter().find(|secret| secret.contains(&at));
     let shown = bytes.len().min(MOST);
+    let mut text = String::new();
     let mut at = 0;
-    for secret in secrets {
-        // They can overlap.
-        let begin = secret.start.max(at);
-        if begin >= secret.end || begin >= shown {
-            continue;
+    while at < shown {
+        let mut end = at;
+        // What is hidden is told as one, however long it is; they can overlap.
+        while let Some(secret) = secret(end) {
+            end = secret.end;
         }
-        rows(&mut text, bytes, at..begin);
-        let length = secret.end - begin;
-        let _ = write!(text, "\n  {begin:04x}  ({length} bytes, not shown)");
-        at = secret.end;
+        if end > at {
+            let _ = write!(text, "\n  {at:04x}  ({} bytes, not shown)", end - at);
+        } else {
+            while end < shown && secret(end).is_none() {
+                end += 1;
+            }
+            rows(&mut text, bytes, at..end);
+        }
+        at = end;
     }
-    rows(&mut text, bytes, at..shown);
-    let more = bytes.len().saturating_sub(shown.max(at));
+    let more = bytes.len().saturating_sub(at);
     if more > 0 {
         let _ = write!(text, "\n  and {more} more bytes");
     }

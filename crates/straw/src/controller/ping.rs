@@ -1,6 +1,8 @@
 //! Which of a set of controllers answer, all of them asked at the same time.
 
 use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{
@@ -81,7 +83,6 @@ pub(crate) fn at_once<T: Send, R: Send>(
         .zip(&mut results)
         .map(|(thing, result)| -> Job<'_> { Box::new(move || *result = Some(work(thing))) });
     run(jobs.collect());
-    // One that panicked is a bug, which its thread has told of.
     results.into_iter().flatten().collect()
 }
 
@@ -89,9 +90,20 @@ type Job<'a> = Box<dyn FnOnce() + Send + 'a>;
 
 /// Not generic: all that threads take is compiled once.
 fn run(jobs: Vec<Job<'_>>) {
-    std::thread::scope(|scope| {
-        for job in jobs {
-            scope.spawn(job);
+    let jobs: Vec<_> = jobs.into_iter().map(|job| Mutex::new(Some(job))).collect();
+    let work = |job: &Mutex<Option<Job<'_>>>| {
+        let taken = job.lock().ok().and_then(|mut job| job.take());
+        if let Some(job) = taken {
+            job();
+        }
+    };
+    thread::scope(|scope| {
+        for job in &jobs {
+            // Where a container may have no more threads, one after the other.
+            let begun = thread::Builder::new().spawn_scoped(scope, move || work(job));
+            if begun.is_err() {
+                work(job);
+            }
         }
     });
 }

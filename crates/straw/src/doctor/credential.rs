@@ -326,10 +326,12 @@ fn query(case: &Case<'_>, met: &[Met], choice: &Choice, chosen: &Chosen) -> Opti
         Err(reason @ Reason::Silent) => !told(one, reason),
         _ => false,
     };
-    // Where none answers, what those that close the connection are told is told once more, for
-    // the words that it ends with.
-    let mut asked: Vec<&Met> = met.iter().filter(answers).collect();
-    asked.sort_by_key(|one| !one.serves());
+    // Those in charge first.
+    let (mut asked, others): (Vec<&Met>, Vec<_>) =
+        met.iter().filter(answers).partition(|one| one.serves());
+    asked.extend(others);
+    // Where none answers, those that close the connection are asked once more, for the words that
+    // it ends with.
     if asked.is_empty() {
         asked.extend(met.iter().filter(silent));
     }
