@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use std::ops::Range;
 
 use log::Level;
+use secrecy::ExposeSecret as _;
 use secrecy::zeroize::Zeroizing;
 use slurm_protocol::{MessageType, Reply};
 
+use crate::credential::Opened;
 use crate::endpoint::Endpoint;
 
 /// So much of a message is shown, in bytes.
@@ -19,6 +21,9 @@ const HEADER: usize = 16;
 /// As many bytes of a credential, come back in a reply, are no accident.
 const ECHO: usize = 8;
 
+/// What each JSON object in base64 begins with that begins with a key, and so each token.
+const TOKEN: &[u8] = b"eyJ";
+
 /// The plugin's number opens the authentication section, and is no secret.
 const PLUGIN_ID: usize = 4;
 
@@ -27,17 +32,27 @@ pub(super) struct Dump<'a> {
     wanted: bool,
     controller: &'a Endpoint,
     address: SocketAddr,
-    /// The credential that was sent.
+    /// The credential that was sent, or that may have been before.
     secret: Zeroizing<Vec<u8>>,
 }
 
 impl<'a> Dump<'a> {
-    pub(super) fn new(controller: &'a Endpoint, address: SocketAddr) -> Self {
+    pub(super) fn new(
+        controller: &'a Endpoint,
+        address: SocketAddr,
+        credential: Option<&Opened>,
+    ) -> Self {
+        let wanted = log::log_enabled!(Level::Trace);
+        // A token goes out more than once, and can come back when nothing was sent.
+        let secret = match credential {
+            Some(Opened::Token(token)) if wanted => token.secret().expose_secret().into(),
+            _ => Vec::new(),
+        };
         Self {
-            wanted: log::log_enabled!(Level::Trace),
+            wanted,
             controller,
             address,
-            secret: Zeroizing::default(),
+            secret: Zeroizing::new(secret),
         }
     }
 
@@ -47,7 +62,10 @@ impl<'a> Dump<'a> {
             return;
         }
         let secret = behind_plugin(section);
-        self.secret = Zeroizing::new(request.get(secret.clone()).unwrap_or_default().to_vec());
+        let sent = request.get(secret.clone()).unwrap_or_default();
+        if !sent.is_empty() {
+            self.secret = Zeroizing::new(sent.to_vec());
+        }
         self.show("sent", request, &[secret]);
     }
 
@@ -73,8 +91,8 @@ fn behind_plugin(section: Range<usize>) -> Range<usize> {
     (section.start + PLUGIN_ID).min(section.end)..section.end
 }
 
-/// What of a reply is not shown: its own authentication, a token that was asked for, and what a
-/// peer says of the credential that it was sent.
+/// What of a reply is not shown: its own authentication, a token that was asked for, whatever else
+/// looks like one, and what a peer says of the credential that it was sent.
 fn secrets(frame: &[u8], sent: &[u8]) -> Vec<Range<usize>> {
     let mut secrets = match Reply::decode(frame) {
         Ok(reply) => {
@@ -93,7 +111,15 @@ fn secrets(frame: &[u8], sent: &[u8]) -> Vec<Range<usize>> {
             secrets.push(at..at + ECHO);
         }
     }
+    secrets.extend(tokens(&frame[..frame.len().min(MOST)]));
     secrets
+}
+
+/// Where tokens stand.
+fn tokens(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    let in_token = |byte: &&u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+    let begins = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(TOKEN));
+    begins.map(move |at| at..at + bytes[at..].iter().take_while(in_token).count())
 }
 
 /// Sixteen bytes a line, as hexadecimal and as text.
@@ -211,6 +237,15 @@ mod tests {
             [b"0123456789abcdefghij".as_slice(), TOKEN.as_bytes()].concat(),
         ] {
             let shown = text(&frame, &secrets(&frame, &sent));
+            assert!(!is_in(&shown, TOKEN.as_bytes()), "{shown}");
+        }
+        // Somebody else's, wherever it stands.
+        for frame in [
+            frame(9999, TOKEN.as_bytes()),
+            frame(9999, [b" ", TOKEN.as_bytes(), b" "].concat().as_slice()),
+            [b"\0\0", TOKEN.as_bytes()].concat(),
+        ] {
+            let shown = text(&frame, &secrets(&frame, b""));
             assert!(!is_in(&shown, TOKEN.as_bytes()), "{shown}");
         }
         let code = frame(8001, &[0, 0, 3, 0xef]);

@@ -41,7 +41,7 @@ impl Exchange<'_> {
     /// Sends what the attempt says, and takes the answer.
     pub(super) fn attempt(&self, attempt: Attempt) -> Result<(Answer, Option<Message>), Reason> {
         let version = attempt.version();
-        let mut dump = Dump::new(self.controller, self.address);
+        let mut dump = Dump::new(self.controller, self.address, self.credential);
         let request = match (attempt, self.credential) {
             (Attempt::Request(_), Some(credential)) => {
                 let unsealed = self.errand.unsealed(version, credential.user());
