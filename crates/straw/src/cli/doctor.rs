@@ -4,6 +4,8 @@ use std::env;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
+use rustix::termios::tcgetwinsize;
+
 use super::adapting::adapt_here;
 use super::args::{Color, Doctor, Output};
 use super::{Environment, plan, print};
@@ -13,8 +15,11 @@ use crate::error::Error;
 use crate::network::System;
 use crate::text::safe;
 
-/// Lines of a remedy are broken before this column.
+/// A line has so many columns at most, or as many as the terminal, where that has fewer.
 const WIDTH: usize = 100;
+
+/// A terminal that has fewer columns breaks lines as it likes.
+const NARROWEST: usize = 40;
 
 /// What was seen begins behind the longest name, unless that is longer than this.
 const LONGEST_NAME: usize = 24;
@@ -27,6 +32,7 @@ pub(super) fn run(
     let Doctor {
         servers,
         color,
+        verbatim,
         keep,
         access,
     } = arguments;
@@ -40,6 +46,8 @@ pub(super) fn run(
         tls => tls,
     };
     let (timeout, max_size) = (access.timeout, access.max_size);
+    let slurm_conf = env::var_os("SLURM_CONF").filter(|set| !set.is_empty());
+    let by_exec = slurm_conf.is_some() && slurm_conf == env::var_os("STRAW_SLURM_CONF");
     let method = access.auth.method();
     let case = Case {
         controllers: target.controllers,
@@ -53,12 +61,9 @@ pub(super) fn run(
         adapt: &|set, query, fetched| adapt_here(set, query, fetched, &ByHand::default()),
         here: Here {
             path: env::var_os("PATH").unwrap_or_default(),
-            // One that straw has set itself is its own.
-            slurm_conf: env::var_os("SLURM_CONF")
-                .filter(|set| {
-                    !set.is_empty() && env::var_os("STRAW_SLURM_CONF").as_ref() != Some(set)
-                })
-                .map(Into::into),
+            slurm_conf: slurm_conf.filter(|_| !by_exec).map(Into::into),
+            by_exec,
+            verbatim,
             key_variables: ["SLURM_SACK_KEY", "SLURM_SACK_JWKS"]
                 .into_iter()
                 .filter(|name| env::var_os(name).is_some())
@@ -84,6 +89,7 @@ pub(super) fn run(
 struct Style {
     color: bool,
     ascii: bool,
+    width: usize,
 }
 
 impl Style {
@@ -97,6 +103,11 @@ impl Style {
                 Color::Auto => std::io::stdout().is_terminal() && !is_set("NO_COLOR") && !dumb,
             },
             ascii: wants_ascii(|name| env::var(name).ok()),
+            // A terminal of unknown size has none.
+            width: match tcgetwinsize(std::io::stdout()) {
+                Ok(size) if size.ws_col > 0 => usize::from(size.ws_col).clamp(NARROWEST, WIDTH),
+                _ => WIDTH,
+            },
         }
     }
 
@@ -148,10 +159,10 @@ impl Style {
         let begin = format!("  {mark} {name:<width$}  ");
         text.push_str(&begin);
         let column = 6 + name.chars().count().max(width);
-        wrapped(text, &one_line(&check.seen), column, width + 6);
+        wrapped(text, &one_line(&check.seen), column, width + 6, self.width);
         if let Some(remedy) = &check.remedy {
             text.push_str("      ");
-            wrapped(text, &one_line(remedy), 6, 6);
+            wrapped(text, &one_line(remedy), 6, 6, self.width);
         }
     }
 
@@ -182,7 +193,7 @@ impl Style {
             return format!("{counts}\n");
         };
         let place = format!("{}, {}", first.group.name(), one_line(&first.name));
-        format!("{counts}; begin with the first failure: {place}\n")
+        format!("{counts}; mend first: {place}\n")
     }
 
     fn colored(&self, text: &str, color: &str) -> String {
@@ -194,17 +205,17 @@ impl Style {
 }
 
 /// A text that a terminal obeys nothing of, in one line.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     safe(text).replace(['\n', '\t'], " ")
 }
 
-/// Words, from this column on, in lines that begin at `indent`.
-fn wrapped(text: &mut String, words: &str, column: usize, indent: usize) {
+/// Words, from this column on, in lines that begin at `indent` and end before `width`.
+fn wrapped(text: &mut String, words: &str, column: usize, indent: usize, width: usize) {
     let mut at = column;
     let mut first = true;
     for word in words.split(' ').filter(|word| !word.is_empty()) {
         let length = word.chars().count();
-        if !first && at + 1 + length > WIDTH {
+        if !first && at + 1 + length > width {
             text.push('\n');
             text.extend(std::iter::repeat_n(' ', indent));
             at = indent;
@@ -272,8 +283,8 @@ mod tests {
     fn lines_are_broken_between_words() {
         let mut text = String::new();
         let words = "word ".repeat(40);
-        wrapped(&mut text, &words, 10, 6);
-        assert!(text.lines().all(|line| line.len() <= WIDTH));
+        wrapped(&mut text, &words, 10, 6, 50);
+        assert!(text.lines().all(|line| line.len() <= 50));
         assert!(
             text.lines()
                 .skip(1)
@@ -281,7 +292,7 @@ mod tests {
         );
         assert_eq!(text.matches("word").count(), 40);
         let mut text = String::new();
-        wrapped(&mut text, &"x".repeat(300), 10, 6);
+        wrapped(&mut text, &"x".repeat(300), 10, 6, 50);
         assert_eq!(text.lines().count(), 1);
     }
 }

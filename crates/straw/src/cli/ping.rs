@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use slurm_protocol::ProtocolVersion;
 
 use super::args::{Output, Ping};
+use super::doctor::one_line;
 use super::{Environment, fail, plan, print};
 use crate::controller::{Failures, Ping as Asked, Pinged, Probe, Reason, Role, ping};
 use crate::credential::CredentialError;
@@ -89,12 +90,14 @@ pub(super) fn run(
 
 /// A line for each controller: its name, address, role, release and time.
 fn lines(answers: &[Pinged]) -> String {
-    let rows: Vec<[String; 6]> = answers.iter().map(row).collect();
+    let rows = answers.iter().map(row);
+    let rows: Vec<_> = rows.map(|row| row.map(|cell| one_line(&cell))).collect();
+    let length = |cell: &String| cell.chars().count();
     let width = |column: usize| {
         let widths = rows.iter().filter(|row| !row[1].is_empty());
-        widths.map(|row| row[column].len()).max().unwrap_or(0)
+        widths.map(|row| length(&row[column])).max().unwrap_or(0)
     };
-    let first = rows.iter().map(|row| row[0].len()).max().unwrap_or(0);
+    let first = rows.iter().map(|row| length(&row[0])).max().unwrap_or(0);
     let mut text = String::new();
     for [name, address, role, release, time, note] in &rows {
         let line = match address.is_empty() {
@@ -110,7 +113,7 @@ fn lines(answers: &[Pinged]) -> String {
         text.push_str(line.trim_end());
         text.push('\n');
     }
-    crate::text::safe(&text).into_owned()
+    text
 }
 
 fn row(answer: &Pinged) -> [String; 6] {

@@ -63,7 +63,10 @@ fn round(ping: &Ping<'_>, network: &(dyn Network + Sync)) -> Result<Vec<Pinged>,
         true => discover(network, deadline)?,
         false => ping.controllers.clone(),
     };
-    controllers.truncate(MOST);
+    if controllers.len() > MOST {
+        log::warn!("only the first {MOST} controllers are asked");
+        controllers.truncate(MOST);
+    }
     Ok(at_once(controllers, |controller| Pinged {
         result: one(ping, network, &controller, deadline),
         controller,

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use slurm_protocol::{Answer, Attempt, Errno, Message, Outcome, ProtocolVersion, Release};
 
+use super::errand::files;
 use super::exchange::{Exchange, conclude};
 use super::{Errand, Reason};
 use crate::credential::Opened;
@@ -329,19 +330,20 @@ impl Asking<'_> {
         let Some(method) = method else {
             return Ok(self.probed(own, None, None));
         };
-        Ok(
-            match conclude(self.exchange.errand, method, version, outcome, message) {
-                Ok(_) => self.probed(own, Some(Role::InCharge), None),
-                Err(reason) => {
-                    let role = match &reason {
-                        Reason::Standby(_) => Some(Role::Standby),
-                        Reason::ConfiglessDisabled | Reason::NotAllowed => Some(Role::InCharge),
-                        _ => None,
-                    };
-                    self.probed(own, role, Some(reason))
-                }
-            },
-        )
+        let answer = conclude(self.exchange.errand, method, version, outcome, message);
+        match answer.and_then(files) {
+            Ok(_) => Ok(self.probed(own, Some(Role::InCharge), None)),
+            // No slurmctld answers so.
+            Err(reason @ Reason::Unexpected(_)) => Err(reason),
+            Err(reason) => {
+                let role = match &reason {
+                    Reason::Standby(_) => Some(Role::Standby),
+                    Reason::ConfiglessDisabled | Reason::NotAllowed => Some(Role::InCharge),
+                    _ => None,
+                };
+                Ok(self.probed(own, role, Some(reason)))
+            }
+        }
     }
 }
 

@@ -17,8 +17,13 @@ pub(super) struct Sent {
     pub(super) adapted: Adapted,
 }
 
-/// Looks at what came.
-pub(super) fn judge(case: &Case<'_>, used: &Used, met: &[Met]) -> (Checks, Option<Sent>) {
+/// Looks at what came. `adapts` says why no command here meets it as it came, where none does.
+pub(super) fn judge(
+    case: &Case<'_>,
+    used: &Used,
+    met: &[Met],
+    adapts: Option<&str>,
+) -> (Checks, Option<Sent>) {
     let mut checks = Checks::of(Group::Configuration);
     let served = match used {
         Used::Served(served) => served,
@@ -44,7 +49,7 @@ pub(super) fn judge(case: &Case<'_>, used: &Used, met: &[Met]) -> (Checks, Optio
     };
     sets(&mut checks, &set, served);
     let adapted = (case.adapt)(&set, &served.query, &served.fetched);
-    read(&mut checks, &set, &adapted);
+    read(&mut checks, &set, &adapted, adapts);
     (checks, Some(Sent { set, adapted }))
 }
 
@@ -104,7 +109,7 @@ fn sets(checks: &mut Checks, set: &ConfigSet, served: &Served) {
 }
 
 /// What of it would break a client here.
-fn read(checks: &mut Checks, set: &ConfigSet, adapted: &Adapted) {
+fn read(checks: &mut Checks, set: &ConfigSet, adapted: &Adapted, adapts: Option<&str>) {
     if let Some(file) = set.get("slurm.conf") {
         let lines = file.content.iter().filter(|byte| **byte == b'\n').count();
         checks.well("slurm.conf", format!("read: {lines} lines"));
@@ -118,18 +123,24 @@ fn read(checks: &mut Checks, set: &ConfigSet, adapted: &Adapted) {
     if includes.is_empty() {
         checks.well("Include", "every file that is named is there");
     }
-    for change in includes.iter().take(MOST_CHANGES) {
-        let seen = format!("without adapting commands wait 60 s and end: {change}");
-        checks.warn("Include", seen, MENDED);
-    }
-    for change in changes.iter().take(MOST_CHANGES) {
-        let seen = format!("without adapting commands end: {change}");
-        checks.warn("adapting", seen, MENDED);
-    }
-    let told = includes.len().min(MOST_CHANGES) + changes.len().min(MOST_CHANGES);
-    if adapted.changes.len() > told {
-        let seen = format!("{} more lines like that", adapted.changes.len() - told);
-        checks.warn("adapting", seen, "`straw fetch --explain` lists them all");
+    for (name, changes, fate) in [
+        ("Include", &includes, "wait 60 s and end"),
+        ("adapting", &changes, "end"),
+    ] {
+        for change in changes.iter().take(MOST_CHANGES) {
+            match adapts {
+                Some(by) => checks.well(name, format!("{change} ({by})")),
+                None => {
+                    let seen = format!("without adapting commands {fate}: {change}");
+                    checks.warn(name, seen, MENDED);
+                }
+            }
+        }
+        let more = changes.len().saturating_sub(MOST_CHANGES);
+        if more > 0 {
+            let seen = format!("{more} more lines like that (`straw fetch --explain` lists all)");
+            checks.well(name, seen);
+        }
     }
     for finding in &adapted.findings {
         let place = match (&finding.file, finding.line) {

@@ -2,10 +2,12 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use rustix::fs::{Mode, OFlags, open};
 use slurm_protocol::{ProtocolVersion, Release};
 
 use super::configuration::Sent;
@@ -18,7 +20,7 @@ use crate::credential::Method;
 use crate::error::ExitCode;
 use crate::launch::{CLIENT_COMMANDS, Shims, find_behind};
 use crate::store::{Current, PlaceEnv, Store};
-use crate::text::span;
+use crate::text::{span, system_text};
 
 /// Where Slurm's commands look for slurm.conf by themselves, before they ask a controller.
 const NATIVE: [&str; 2] = ["/etc/slurm/slurm.conf", "/run/slurm/conf/slurm.conf"];
@@ -47,6 +49,20 @@ pub(super) struct Found {
     commands: Vec<(&'static str, PathBuf)>,
     /// The release of their library.
     release: Option<(u16, u16)>,
+    /// Whether a shim stands in front of each of them.
+    shimmed: bool,
+}
+
+impl Found {
+    /// Why no command of Slurm's meets a configuration that is not adapted, where none does.
+    pub(super) fn adapts(&self, case: &Case<'_>) -> Option<&'static str> {
+        match self.commands.is_empty() {
+            true => Some("for Slurm's commands, of which none is here"),
+            false if case.here.verbatim => None,
+            false if case.here.by_exec => Some("by `straw exec`"),
+            false => self.shimmed.then_some("by the shims"),
+        }
+    }
 }
 
 /// Looks around.
@@ -64,11 +80,15 @@ pub(super) fn find(case: &Case<'_>) -> Found {
     };
     secrets(&mut checks);
     store(case, &mut checks);
-    shims(case, &mut checks);
+    let first = shims(case, &mut checks);
+    let shimmed = commands
+        .iter()
+        .all(|(name, _)| first.iter().any(|shim| shim == name));
     Found {
         checks,
         commands,
         release,
+        shimmed,
     }
 }
 
@@ -94,11 +114,11 @@ pub(super) fn judge(
 /// Whether the commands and the controllers understand each other.
 fn commands(checks: &mut Checks, found: &Found, met: &[Met]) {
     let Some((_, first)) = found.commands.first() else {
-        checks.warn(
+        // A container that only fetches, or hands on a token, needs none.
+        checks.well(
             "commands",
-            "none of Slurm's commands is on the PATH",
-            "install them (Debian: slurm-client), in a release that the controllers accept; \
-             straw alone fetches files and tokens, and runs nothing",
+            "none of Slurm's is on the PATH (where they are to be run, install them, in a release \
+             that the controllers accept; Debian: slurm-client)",
         );
         return;
     };
@@ -162,26 +182,48 @@ fn files(case: &Case<'_>, checks: &mut Checks, sent: Option<&Sent>) {
     if let Some(path) = &case.here.slurm_conf {
         let name = "SLURM_CONF";
         match read(path) {
-            None => checks.fail(
-                name,
-                format!("it names {}, which cannot be read", path.display()),
-                "every command waits 60 s for it and fails, and the shims leave it as it is: unset \
-                 SLURM_CONF, or have `straw fetch -o` write there",
-                ExitCode::Files,
-            ),
-            Some(content) => compare(checks, name, path, &content, sent, true),
+            Err(error) => {
+                let fails = match error.kind() {
+                    io::ErrorKind::NotFound => "every command waits 60 s for it and fails",
+                    _ => "every command needs it",
+                };
+                checks.fail(
+                    name,
+                    format!(
+                        "it names {}, which cannot be read: {}",
+                        path.display(),
+                        system_text(&error)
+                    ),
+                    format!(
+                        "{fails}, and the shims leave it as it is: unset SLURM_CONF, or have \
+                         `straw fetch -o` write there"
+                    ),
+                    ExitCode::Files,
+                );
+            }
+            Ok(content) => compare(checks, name, path, &content, sent, true),
         }
     }
     let mut any = case.here.slurm_conf.is_some();
     for path in NATIVE.map(Path::new) {
-        if let Some(content) = read(path) {
-            any = true;
-            let name = path.display().to_string();
-            compare(checks, &name, path, &content, sent, false);
+        let name = path.display().to_string();
+        match read(path) {
+            Ok(content) => compare(checks, &name, path, &content, sent, false),
+            Err(error) if is_missing(&error) => continue,
+            Err(error) => checks.warn(
+                &name,
+                format!("it cannot be read: {}", system_text(&error)),
+                "commands that are called without a shim or `straw exec` look there first: remove \
+                 it, or let this user read it",
+            ),
         }
+        any = true;
     }
     if !any {
-        checks.well("slurm.conf", "none here but straw's");
+        checks.well(
+            "slurm.conf",
+            "none here that commands would read before straw's",
+        );
     }
 }
 
@@ -229,13 +271,30 @@ fn compare(
     );
 }
 
-fn read(path: &Path) -> Option<Vec<u8>> {
-    let metadata = fs::metadata(path).ok()?;
-    // What is no file, or too large, differs in any case; a pipe would keep us waiting.
-    if !metadata.is_file() || metadata.len() > LONGEST {
-        return metadata.is_file().then(Vec::new);
+/// A file's content; what is too long for a slurm.conf is cut, and differs in any case.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    open_regular(path)?
+        .take(LONGEST)
+        .read_to_end(&mut content)?;
+    Ok(content)
+}
+
+/// Opens a file for reading, if it is one: a device has no end.
+fn open_regular(path: &Path) -> io::Result<File> {
+    // Without NONBLOCK a named pipe would keep us waiting.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(open(path, flags, Mode::empty())?);
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("it is no file")),
     }
-    fs::read(path).ok()
+}
+
+/// Whether there is nothing at a path.
+fn is_missing(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory)
 }
 
 /// What makes Slurm's commands leave a token alone.
@@ -250,6 +309,8 @@ fn keys(case: &Case<'_>, checks: &mut Checks, found: &Found) {
         .map(|path| path.display().to_string())
         .collect();
     names.extend(case.here.key_variables.clone());
+    // SLURM_CONF can name a file in one of the usual places.
+    names.sort();
     names.dedup();
     if names.is_empty() {
         return;
@@ -291,8 +352,7 @@ fn srun(checks: &mut Checks, found: &Found) {
 fn secrets(checks: &mut Checks) {
     let readable: Vec<_> = SECRETS
         .into_iter()
-        .filter(|path| fs::metadata(path).is_ok_and(|file| file.is_file()))
-        .filter(|path| File::open(path).is_ok())
+        .filter(|path| open_regular(Path::new(path)).is_ok())
         .map(str::to_owned)
         .collect();
     if readable.is_empty() {
@@ -373,8 +433,8 @@ fn kept(case: &Case<'_>, checks: &mut Checks, path: &Path, current: &Current) {
     }
 }
 
-/// Shims that nobody calls, or that stand in front of nothing.
-fn shims(case: &Case<'_>, checks: &mut Checks) {
+/// Shims that nobody calls, or that stand in front of nothing. Returns those that are called.
+fn shims(case: &Case<'_>, checks: &mut Checks) -> Vec<String> {
     let path = &case.here.path;
     let straw = env::current_exe().unwrap_or_default();
     let mut all = Vec::new();
@@ -387,7 +447,7 @@ fn shims(case: &Case<'_>, checks: &mut Checks) {
     }
     if all.is_empty() {
         checks.well("shims", "none are installed");
-        return;
+        return Vec::new();
     }
     let named = |those: &dyn Fn(&&crate::launch::Shim) -> bool| -> Vec<String> {
         let mut names: Vec<_> = all
@@ -395,6 +455,8 @@ fn shims(case: &Case<'_>, checks: &mut Checks) {
             .filter(those)
             .map(|shim| shim.name.clone())
             .collect();
+        // Several directories can have them, and the PATH one of them twice.
+        names.sort();
         names.dedup();
         names
     };
@@ -420,4 +482,5 @@ fn shims(case: &Case<'_>, checks: &mut Checks) {
     if shadowed.is_empty() && empty.is_empty() {
         checks.well("shims", list(&named(&|_| true)));
     }
+    named(&|shim| shim.command.is_some() && shim.first)
 }

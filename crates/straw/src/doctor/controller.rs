@@ -37,6 +37,12 @@ impl Met {
         self.result.as_ref().is_ok_and(role)
     }
 
+    /// Whether it is of use, so far as it was asked.
+    pub(super) fn works(&self) -> bool {
+        let objects = |probed: &Probed| probed.objection.is_some();
+        self.serves() || self.result.as_ref().is_ok_and(|probed| !objects(probed))
+    }
+
     /// What is known of its release.
     pub(super) fn own(&self) -> Option<Versions> {
         self.result.as_ref().ok().map(|probed| probed.own)
@@ -145,6 +151,9 @@ pub(super) fn judge(case: &Case<'_>, met: &[Met], used: &Used, chosen: &Chosen) 
             Err(reason) => case.fail_for(&mut checks, &name, reason, chosen),
         }
     }
+    if met.iter().any(Met::works) {
+        checks.soften();
+    }
     configless(&mut checks, met, used);
     checks
 }
@@ -167,16 +176,16 @@ fn said(case: &Case<'_>, checks: &mut Checks, name: &str, probed: &Probed, in_ch
         }
         None => {}
     }
-    let clear = matches!(case.tls, Ok(None));
+    let well = match case.tls {
+        Ok(None) => format!("{about}; no TLS"),
+        _ => about.clone(),
+    };
     let Some(objection) = &probed.objection else {
-        if clear {
-            about.push_str("; no TLS");
-        }
-        return checks.well(name, about);
+        return checks.well(name, well);
     };
     let seen = format!("{about}: {objection}");
     match objection {
-        Reason::Standby(_) if in_charge => checks.well(name, about),
+        Reason::Standby(_) if in_charge => checks.well(name, well),
         Reason::Standby(_) => checks.fail(
             name,
             seen,
@@ -211,17 +220,15 @@ fn said(case: &Case<'_>, checks: &mut Checks, name: &str, probed: &Probed, in_ch
             };
             checks.fail(name, seen, remedy, ExitCode::Version);
         }
-        Reason::Busy(_) => checks.warn(
+        Reason::Busy(_) => checks.fail(
             name,
             seen,
             "it limits its clients (rl_enable), or has too much to do: it may have more time later",
+            ExitCode::Unreachable,
         ),
         // Told where it belongs.
         Reason::Refused { .. } | Reason::ConfiglessDisabled | Reason::Credential(_) => {
-            if clear {
-                about.push_str("; no TLS");
-            }
-            checks.well(name, about);
+            checks.well(name, well);
         }
         reason => {
             let code = reason.exit_code();

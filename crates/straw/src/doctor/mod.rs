@@ -67,6 +67,10 @@ pub struct Here {
     pub path: OsString,
     /// `SLURM_CONF`, unless straw itself has set it.
     pub slurm_conf: Option<PathBuf>,
+    /// Whether straw has set it, as `straw exec` does for what it starts.
+    pub by_exec: bool,
+    /// Whether `straw exec` and the shims leave the configuration as it is sent.
+    pub verbatim: bool,
     /// Variables that are set and make Slurm's commands use a key rather than a token.
     pub key_variables: Vec<String>,
     /// `--store`.
@@ -213,9 +217,9 @@ impl Checks {
     ) {
         self.list.push(Check {
             group: self.group,
-            name: name.to_owned(),
+            name: cut(name),
             outcome,
-            seen,
+            seen: cut(&seen),
             remedy: remedy.filter(|remedy| !remedy.is_empty()),
             exit_code,
         });
@@ -258,6 +262,16 @@ impl Checks {
     fn skip(&mut self, name: &str, why: impl Into<String>) {
         self.add(Outcome::Skipped, name, why.into(), None, None);
     }
+
+    /// Takes failures for warnings: of several controllers one that works is enough.
+    fn soften(&mut self) {
+        for check in &mut self.list {
+            if check.outcome == Outcome::Failure {
+                check.outcome = Outcome::Warning;
+                check.exit_code = None;
+            }
+        }
+    }
 }
 
 /// A part of the examination that is done while others are.
@@ -288,10 +302,11 @@ pub fn examine(case: &Case<'_>, network: &(dyn Network + Sync)) -> Report {
     };
     let met = controller::meet(case, network, &reached, &chosen);
     let used = credential::used(case, network, &met, &chosen);
-    network::judge(case, &mut reached, &met, &chosen);
+    network::judge(&mut reached, &met, &chosen);
     let controllers = controller::judge(case, &met, &used, &chosen);
     credential::judge(case, network, &met, &used, &mut chosen);
-    let (configuration, set) = configuration::judge(case, &used, &met);
+    let adapts = found.adapts(case);
+    let (configuration, set) = configuration::judge(case, &used, &met, adapts);
     let container = container::judge(case, found, &met, set.as_ref(), &chosen);
     let groups = [
         reached.checks,
@@ -330,6 +345,17 @@ impl Case<'_> {
         let words = Failures::of_probes(Vec::new(), &probe, chosen.place(), true);
         let code = reason.exit_code();
         checks.fail(name, reason.to_string(), words.hint_for(reason), code);
+    }
+}
+
+/// What was seen is told in so many characters at most: a peer, or whoever made a token, can have a
+/// lot to say.
+const MOST_SEEN: usize = 2000;
+
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(MOST_SEEN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 

@@ -8,7 +8,7 @@ use slurm_protocol::{FrameError, Release};
 
 use super::controller::Met;
 use super::credential::Chosen;
-use super::{Case, Checks, Group, Outcome, list};
+use super::{Case, Checks, Group, list};
 use crate::controller::{Reason, at_once};
 use crate::dns::ResolveError;
 use crate::endpoint::Endpoint;
@@ -179,7 +179,7 @@ fn unreachable(error: &TransportError, waited: Duration) -> String {
 }
 
 /// Tells what is there that is no slurmctld, and takes what does not matter for a warning.
-pub(super) fn judge(case: &Case<'_>, reached: &mut Reached, met: &[Met], chosen: &Chosen) {
+pub(super) fn judge(reached: &mut Reached, met: &[Met], chosen: &Chosen) {
     for one in met {
         let reason = match &one.result {
             Err(reason) => Some(reason),
@@ -198,19 +198,8 @@ pub(super) fn judge(case: &Case<'_>, reached: &mut Reached, met: &[Met], chosen:
             .checks
             .fail(&one.controller.to_string(), seen, hint, code);
     }
-    // One that is in charge is enough.
-    let works = met.iter().any(|one| {
-        one.result
-            .as_ref()
-            .is_ok_and(|probed| probed.objection.is_none())
-    });
-    if works && case.tls.is_ok() {
-        for check in &mut reached.checks.list {
-            if check.outcome == Outcome::Failure {
-                check.outcome = Outcome::Warning;
-                check.exit_code = None;
-            }
-        }
+    if met.iter().any(Met::works) {
+        reached.checks.soften();
     }
 }
 

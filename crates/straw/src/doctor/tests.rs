@@ -42,6 +42,29 @@ fn json_has_what_text_has_and_no_token() {
 }
 
 #[test]
+fn long_texts_are_cut() {
+    let mut checks = Checks::of(Group::Network);
+    checks.well("a", "ü".repeat(MOST_SEEN));
+    checks.well("b", "ü".repeat(MOST_SEEN + 1));
+    let lengths = checks.list.iter().map(|check| check.seen.chars().count());
+    assert_eq!(lengths.collect::<Vec<_>>(), [MOST_SEEN, MOST_SEEN + 1]);
+    assert!(checks.list[1].seen.ends_with("ü…"));
+}
+
+#[test]
+fn one_that_works_is_enough() {
+    let mut report = Checks::of(Group::Network);
+    report.list = self::report().checks;
+    report.soften();
+    let report = Report {
+        checks: report.list,
+    };
+    assert_eq!(report.exit_code(), None);
+    assert_eq!(report.count(Outcome::Warning), 3);
+    assert_eq!(report.checks[4].remedy.as_deref(), Some("do that"));
+}
+
+#[test]
 fn long_lists_are_cut() {
     let names: Vec<_> = (0..20).map(|name| name.to_string()).collect();
     assert!(list(&names).ends_with("10, 11 and 8 more"));

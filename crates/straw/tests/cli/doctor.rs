@@ -157,6 +157,10 @@ fn names_and_network() {
     let fake = controller(V26_05, FILES, 0);
     let servers = format!("{},127.0.0.1:1", fake.address);
     golden("one-of-two", with_token(&[&servers]), &[&fake]);
+    let odd = Fake::answers(|version| message(version, 9999, b"what"));
+    let servers = format!("{},{}", fake.address, odd.address);
+    golden("one-odd", with_token(&[&servers]), &[&fake, &odd]);
+    golden("odd", with_token(&[&odd.address.to_string()]), &[&odd]);
 }
 
 /// The ports of Slurm's other daemons; where something else has them, there is nothing to see.
@@ -409,8 +413,30 @@ fn configuration() {
         ("slurm-conf-none", sends(&[])),
     ] {
         let server = fake.address.to_string();
-        golden(name, with_token(&[&server]), &[&fake]);
+        let straw = with_token(&[&server]);
+        let native = straw.path().join("native");
+        command(&native, "sinfo");
+        golden(name, straw.env("PATH", native), &[&fake]);
     }
+    // Where no command meets it as it came, nothing is amiss.
+    let fake = sends(&[(
+        "slurm.conf",
+        "ClusterName=lab\nSlurmctldHost=127.0.0.1\nSlurmUser=nobody-here\nInclude gone.conf\n",
+    )]);
+    let server = fake.address.to_string();
+    golden("adapting-no-commands", with_token(&[&server]), &[&fake]);
+    let outcome = |straw: Straw| {
+        let native = straw.path().join("native");
+        let shims = straw.path().join("shims");
+        command(&native, "sinfo");
+        fs::create_dir(&shims).unwrap();
+        symlink(program(), shims.join("sinfo")).unwrap();
+        let path = std::env::join_paths([shims, native]).unwrap();
+        let seen = checks(&mut straw.env("PATH", path));
+        find(&seen, "configuration", "adapting")["outcome"].clone()
+    };
+    assert_eq!(outcome(with_token(&[&server])), "ok");
+    assert_eq!(outcome(with_token(&[&server, "--verbatim"])), "warning");
     // Who may have everything has too much.
     let fake = Fake::controller(V26_05, FILES);
     let server = fake.address.to_string();
@@ -434,6 +460,16 @@ fn this_container() {
     let server = fake.address.to_string();
     let straw = with_token(&[&server]).env("SLURM_CONF", "none.conf");
     golden("slurm-conf-missing", straw, &[&fake]);
+    // Neither a pipe that nobody writes to nor a file without an end keeps it.
+    let straw = with_token(&[&server]).env("SLURM_CONF", "pipe");
+    let pipe = straw.path().join("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
+    golden("slurm-conf-pipe", straw, &[&fake]);
+    let mut straw = with_token(&[&server]).env("SLURM_CONF", "/dev/zero");
+    let seen = checks(&mut straw);
+    let check = find(&seen, "this container", "SLURM_CONF");
+    let text = check["seen"].as_str().unwrap();
+    assert!(text.ends_with("cannot be read: it is no file"), "{text}");
     let straw = with_token(&[&server]).env("SLURM_CONF", "mine.conf");
     fs::write(straw.path().join("mine.conf"), "ClusterName=old\n").unwrap();
     golden("slurm-conf-stale", straw, &[&fake]);
@@ -450,7 +486,8 @@ fn this_container() {
     fs::create_dir(&shims).unwrap();
     symlink(program(), shims.join("srun")).unwrap();
     symlink(program(), shims.join("sinfo")).unwrap();
-    let path = std::env::join_paths([native, shims]).unwrap();
+    // A directory that is named twice has nothing in it twice.
+    let path = std::env::join_paths([&native, &shims, &native, &shims]).unwrap();
     golden("shims", straw.env("PATH", path), &[&fake]);
 
     // What is kept: a set that is old, and a store that is none.
@@ -542,6 +579,9 @@ fn ping() {
     golden("three", ping(&[&servers]), &[&fake, &standby]);
     let kind = golden("none", ping(&["127.0.0.1:1"]), &[]);
     assert_eq!(kind, "unreachable");
+    let odd = Fake::answers(|version| message(version, 9999, b"what"));
+    let kind = golden("odd", ping(&[&odd.address.to_string()]), &[&odd]);
+    assert_eq!(kind, "reply-unexpected");
     let refuses = Fake::answers(|version| return_code(version, 1007));
     golden(
         "refused",

@@ -1,5 +1,6 @@
 //! `straw doctor` and `straw ping`.
 
+use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
 
 use super::Keep;
@@ -26,7 +27,7 @@ standby or that it wants another credential. Whether it is in charge it says onl
 credential, and up to Slurm 24.05 it says nothing at all without one.
 
 Exit codes: 0 one answers, 2 usage, 3 none could be reached, 4 none without a credential,
-5 none is a slurmctld, 7 TLS.";
+5 none is a slurmctld, 7 TLS, 8 bad reply.";
 
 #[derive(Debug, Args)]
 #[command(after_help = DOCTOR_EXAMPLE)]
@@ -47,6 +48,9 @@ pub(in crate::cli) struct Doctor {
         hide_env = true
     )]
     pub(in crate::cli) color: Color,
+    /// Examine how the files do just as the controller sends them, as with exec --verbatim
+    #[arg(long, env = "STRAW_VERBATIM", hide_env = true, value_parser = FalseyValueParser::new())]
+    pub(in crate::cli) verbatim: bool,
     #[command(flatten)]
     pub(in crate::cli) keep: Keep,
     #[command(flatten)]
