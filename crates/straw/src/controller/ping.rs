@@ -12,7 +12,7 @@ use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::network::Network;
 
-/// So many controllers are asked; no cluster has as many.
+/// So many controllers are asked, and addresses of each; no cluster has as many.
 pub(crate) const MOST: usize = 32;
 
 /// Whom to ask, and with how much patience.
@@ -130,9 +130,13 @@ fn one(
             return Err(failure);
         }
     };
-    for (at, address) in alternate(&addresses).enumerate() {
+    let count = addresses.len().min(MOST);
+    if count < addresses.len() {
+        log::warn!("only the first {MOST} addresses of {controller} are asked");
+    }
+    for (at, address) in alternate(&addresses).take(count).enumerate() {
         let address = SocketAddr::new(address, controller.port);
-        let by = share(network.now(), deadline, addresses.len() - at);
+        let by = share(network.now(), deadline, count - at);
         log::info!("asking {controller} ({address})");
         match ping.probe.ask(network, controller, address, by) {
             Ok(probed) => return Ok((address, probed)),

@@ -189,8 +189,16 @@ fn said(case: &Case<'_>, checks: &mut Checks, name: &str, probed: &Probed, in_ch
         Reason::Standby(_) => checks.fail(
             name,
             seen,
-            "name the primary controller as well, separated by a comma; if it is down, the backup \
-             takes over after SlurmctldTimeout",
+            match case.controllers.len() {
+                1 => {
+                    "name the primary controller as well, separated by a comma; if it is down, the \
+                     backup takes over after SlurmctldTimeout"
+                }
+                _ => {
+                    "none of the controllers is in charge: bring the primary up, or wait until the \
+                     backup takes over (SlurmctldTimeout)"
+                }
+            },
             ExitCode::Unreachable,
         ),
         Reason::TlsRequired { .. } => checks.fail(

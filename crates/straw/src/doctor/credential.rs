@@ -432,7 +432,7 @@ pub(super) fn judge(
         Used::Failed(_) => chosen.checks.skip("accepted", "the controller did not say"),
     }
     tell_clock(
-        &Clock::Unknown("no controller accepted a request for the time".to_owned()),
+        &Clock::Unknown("it is asked only of one that gives its configuration".to_owned()),
         chosen,
         now,
     );

@@ -35,11 +35,14 @@ pub(super) struct Reached {
     pub(super) addresses: Vec<(Endpoint, SocketAddr)>,
 }
 
-/// A controller's name, and a connection to each of its addresses.
+/// A controller's name, its addresses, and a connection to each of the first.
 type Looked = (
     Endpoint,
-    Result<Vec<(SocketAddr, Result<Duration, TransportError>)>, ResolveError>,
+    Result<(Vec<IpAddr>, Vec<Connected>), ResolveError>,
 );
+
+/// How long a connection to an address took.
+type Connected = (SocketAddr, Result<Duration, TransportError>);
 
 /// Looks up all names, and connects to all addresses.
 pub(super) fn reach(case: &Case<'_>, network: &(dyn Network + Sync)) -> Reached {
@@ -70,11 +73,16 @@ pub(super) fn reach(case: &Case<'_>, network: &(dyn Network + Sync)) -> Reached 
                 continue;
             }
         };
+        let (all, connections) = found;
         if controller.host.parse::<IpAddr>().is_err() {
-            let all: Vec<_> = found.iter().map(|(at, _)| at.ip().to_string()).collect();
-            checks.well(host, list(&all));
+            let named: Vec<_> = all.iter().map(ToString::to_string).collect();
+            checks.well(host, list(&named));
         }
-        for (address, result) in found {
+        if all.len() > MOST_ADDRESSES {
+            let seen = format!("only the first {MOST_ADDRESSES} addresses are looked at");
+            checks.skip(&name, seen);
+        }
+        for (address, result) in connections {
             match result {
                 Ok(took) => {
                     let took = took.as_secs_f64() * 1e3;
@@ -137,12 +145,13 @@ fn controllers(
 fn look(case: &Case<'_>, network: &(dyn Network + Sync), controller: Endpoint) -> Looked {
     let looked = network
         .addresses(&controller.host, case.deadline(network))
-        .map(|mut found| {
-            found.truncate(MOST_ADDRESSES);
-            at_once(found, |address| {
-                let address = SocketAddr::new(address, controller.port);
+        .map(|all| {
+            let first = all.iter().take(MOST_ADDRESSES);
+            let connections = at_once(first, |address| {
+                let address = SocketAddr::new(*address, controller.port);
                 (address, tcp::round_trip(address, case.deadline(network)))
-            })
+            });
+            (all, connections)
         });
     (controller, looked)
 }

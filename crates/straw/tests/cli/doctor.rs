@@ -210,6 +210,9 @@ fn what_controllers_say() {
     let role = find(&seen, "controller", &standby.address.to_string());
     assert!(role["seen"].as_str().unwrap().contains("standby"));
     assert_eq!(role["outcome"], "ok");
+    // The primary is named, and down.
+    let servers = format!("127.0.0.1:1,{}", standby.address);
+    golden("standby-alone", with_token(&[&servers]), &[&standby]);
 }
 
 #[test]
