@@ -1,5 +1,6 @@
 //! Arguments and environment as one plan: what several commands have in common.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -188,7 +189,11 @@ fn controllers(
 /// The release that may stand behind the controllers, as the tool that straw replaces wanted it.
 fn split_release(mut servers: Vec<String>) -> Result<(Vec<String>, Option<Release>), Error> {
     let not_a_release = Err(ParseReleaseError::NotARelease);
-    match servers.last().map(|last| last.parse::<Release>()) {
+    // An address has as many dots as a release, and more.
+    let last = servers
+        .last()
+        .filter(|last| last.parse::<IpAddr>().is_err());
+    match last.map(|last| last.parse::<Release>()) {
         None => Ok((servers, None)),
         Some(result) if result == not_a_release => Ok((servers, None)),
         Some(_) => {
@@ -203,4 +208,28 @@ fn release(text: &str) -> Result<Release, Error> {
         release: text.escape_debug().to_string(),
         error,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(text: &str) -> Result<(usize, Option<String>), String> {
+        let servers = text.split(' ').map(str::to_owned).collect();
+        let (servers, release) = split_release(servers).map_err(|error| error.kind().to_owned())?;
+        Ok((servers.len(), release.map(|release| release.to_string())))
+    }
+
+    #[test]
+    fn a_release_may_stand_behind_the_controllers() {
+        let found = |servers, release: &str| Ok((servers, Some(release.to_owned())));
+        assert_eq!(split("ctl1 22.05"), found(1, "22.05"));
+        assert_eq!(split("ctl1 ctl2 24.11.5"), found(2, "24.11"));
+        assert_eq!(split("ctl1 10.11"), Err("bad-release".into()));
+        // Addresses are none, also those that begin like one.
+        for servers in ["10.96.0.10", "ctl1 10.99.99.99", "22.5.0.1", "::1"] {
+            let count = servers.split(' ').count();
+            assert_eq!(split(servers), Ok((count, None)), "{servers}");
+        }
+    }
 }
