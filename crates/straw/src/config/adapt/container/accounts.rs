@@ -4,9 +4,11 @@
 use std::fs;
 use std::io::Read as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::sync::Once;
+use std::time::Duration;
+
+use crate::children::Helper;
 
 /// How long getent may take. A directory service that does not answer would hold up Slurm's
 /// commands as well.
@@ -60,37 +62,27 @@ fn has_other_sources(switch: &str) -> bool {
 }
 
 fn ask(getent: &Path, name: &str) -> Option<Vec<u8>> {
-    let mut child = Command::new(getent)
+    static ONCE: Once = Once::new();
+    let mut command = Command::new(getent);
+    let command = command
         .args(["passwd", name])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .ok()?;
-    if !ends(&mut child, Instant::now() + PATIENCE) {
-        log::warn!("getent does not answer; the account {name:?} is taken not to be there");
-        let _ = child.kill();
-        let _ = child.wait();
+        .stderr(Stdio::null());
+    let mut helper = Helper::start(command, PATIENCE).ok()?;
+    let stdout = helper.child().stdout.take()?;
+    let in_time = helper.wait();
+    let _ = helper.reap(!in_time);
+    if !in_time {
+        ONCE.call_once(|| {
+            log::warn!("getent does not answer; the account {name:?} is taken not to be there");
+        });
         return None;
     }
     // One line, which the pipe holds.
     let mut line = Vec::new();
-    let stdout = child.stdout.take()?;
     stdout.take(4096).read_to_end(&mut line).ok()?;
     Some(line)
-}
-
-fn ends(child: &mut Child, deadline: Instant) -> bool {
-    let mut pause = Duration::from_millis(1);
-    loop {
-        match child.try_wait() {
-            Ok(None) if Instant::now() < deadline => {
-                thread::sleep(pause);
-                pause = (pause * 2).min(Duration::from_millis(20));
-            }
-            ended => return matches!(ended, Ok(Some(_))),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -342,6 +342,8 @@ fn holds_plugins(directory: &Path) -> bool {
 }
 
 fn read(file: &Path) -> Option<Vec<u8>> {
-    let length = fs::metadata(file).ok()?.len();
-    (length <= LARGEST_LIBRARY).then(|| fs::read(file).ok())?
+    let metadata = fs::metadata(file).ok()?;
+    // A pipe would keep us waiting for somebody to write into it.
+    let is_one = metadata.is_file() && metadata.len() <= LARGEST_LIBRARY;
+    is_one.then(|| fs::read(file).ok())?
 }
