@@ -224,7 +224,11 @@ impl Failures {
                     .into()
             }
             TransportError::Tls(error) => match self.ca() {
-                Some(ca) => format!("{} (The CA is that in {}.)", error.hint(), ca.display()),
+                Some(ca) => {
+                    let hint = error.hint();
+                    let stop = if hint.ends_with('?') { "" } else { "." };
+                    format!("{hint}{stop} (The CA is that in {}.)", ca.display())
+                }
                 None => error.hint(),
             },
             TransportError::Frame(_) => "is this the port of slurmctld (SlurmctldPort)?".into(),
