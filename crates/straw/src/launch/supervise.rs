@@ -17,10 +17,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal as NixSignal};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::process::{
     Pid, Signal, WaitOptions, getpid, kill_current_process_group, kill_process, kill_process_group,
     waitpid,
 };
+use rustix::stdio::{dup2_stdin, dup2_stdout};
 use signal_hook::consts::{
     SIGCHLD, SIGCONT, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU, SIGWINCH,
 };
@@ -173,6 +175,9 @@ impl Supervisor {
             .spawn(tell)
             .map_err(|error| self.not_run(error))?;
         let (pid, lent) = self.start(&variables, mask, terminal.as_ref())?;
+        if self.on_change != OnChange::Restart {
+            let_go_of_streams();
+        }
         background();
         let running = Running {
             supervisor: self,
@@ -221,6 +226,24 @@ impl Supervisor {
 
     fn not_run(&self, error: std::io::Error) -> LaunchError {
         LaunchError::new(name(&self.program, &self.line), &self.program, error)
+    }
+}
+
+/// The standard input and output are the command's alone: whoever is at their other end is to notice
+/// when it closes them. One that is started again needs straw's.
+fn let_go_of_streams() {
+    let nothing = openat(
+        CWD,
+        "/dev/null",
+        OFlags::RDWR | OFlags::CLOEXEC,
+        Mode::empty(),
+    );
+    let let_go = nothing.and_then(|nothing| {
+        dup2_stdin(&nothing)?;
+        dup2_stdout(&nothing)
+    });
+    if let Err(error) = let_go {
+        log::debug!("/dev/null: {error}");
     }
 }
 

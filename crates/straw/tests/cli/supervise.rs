@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
@@ -450,6 +450,23 @@ fn a_command_begins_as_without_straw() {
     assert!(without.contains("SigBlk:\t0000000000114200"), "{without}");
     assert_eq!(begin(&[straws, "exec", "--refresh", "1h", "--"]), without);
     assert_eq!(begin(&[straws, "exec", "--"]), without);
+}
+
+/// Whoever is at the other end of its streams notices when the command closes them.
+#[test]
+fn its_streams_are_its_own() {
+    let cluster = Cluster::start();
+    let program = r#"$| = 1; print "$$\n"; close STDIN; close STDOUT; sleep 1 while 1"#;
+    let mut running = Running::start(cluster.perl(&["1h"], program));
+    let pid = running.number();
+    let line = running.lines.recv_timeout(LONG);
+    assert_eq!(line, Err(std::sync::mpsc::RecvTimeoutError::Disconnected));
+    let mut stdin = running.stdin.take().unwrap();
+    until("nobody reads", || (&stdin).write_all(b"x").is_err());
+    assert_eq!(stdin.write(b"x").unwrap_err().kind(), ErrorKind::BrokenPipe);
+    assert_ne!(state(pid), None);
+    running.signal(libc::SIGTERM);
+    assert_eq!(running.end().0, Some(128 + libc::SIGTERM));
 }
 
 #[test]
