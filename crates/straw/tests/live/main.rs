@@ -30,6 +30,7 @@ mod tokens;
 mod watch;
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
@@ -90,8 +91,8 @@ const TESTS: &[(&str, Test)] = &[
     ("store::shared_volume", store::shared_volume),
     ("store::full_disk", store::full_disk),
     ("store::places", store::places),
-    ("supervise::changes", supervise::changes),
     ("watch::changes_and_outages", watch::changes_and_outages),
+    ("supervise::changes", supervise::changes),
 ];
 
 /// Tests of what Slurm has since 23.02 or 23.11, for the releases after that.
@@ -122,12 +123,12 @@ const LONG_TESTS: &[(&str, Test)] = &[
 
 /// Tests of a cluster of the newest release.
 const NEWEST_TESTS: &[(&str, Test)] = &[
-    ("supervise::signals", supervise::signals),
-    ("supervise::daemons", supervise::daemons),
-    ("supervise::orphans", supervise::orphans),
     ("watch::two_hundred", watch::two_hundred),
     ("watch::upgrade", watch::upgrade),
     ("adapting::an_older_client", adapting::an_older_client),
+    ("supervise::signals", supervise::signals),
+    ("supervise::daemons", supervise::daemons),
+    ("supervise::orphans", supervise::orphans),
 ];
 
 fn main() -> ExitCode {
@@ -177,6 +178,10 @@ fn main() -> ExitCode {
 /// The names of the tests that passed only at the second try.
 static SECOND: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
+/// How many tests were tried once more, and how many are at the most.
+static TRIED: AtomicUsize = AtomicUsize::new(0);
+const MOST_TRIED: usize = 8;
+
 /// Read by every test while it runs, and written by one that must be alone.
 static RUNNING: RwLock<()> = RwLock::new(());
 
@@ -190,6 +195,10 @@ fn twice(name: &str, test: Test, clusters: &Clusters) -> Result<(), Failed> {
     let Err(cause) = first else {
         return Ok(());
     };
+    // So many fail of something that a second try does not mend.
+    if TRIED.fetch_add(1, Ordering::SeqCst) >= MOST_TRIED {
+        return Err(cause);
+    }
     let cause = cause.message().unwrap_or_default();
     eprintln!("{name} failed and is tried once more: {cause}");
     let _alone = RUNNING.write().unwrap_or_else(PoisonError::into_inner);
