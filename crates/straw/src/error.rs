@@ -168,6 +168,9 @@ pub enum Error {
     /// Signals could not be handled.
     #[error("signals cannot be handled: {}", system_text(.0))]
     Signals(io::Error),
+    /// No thread could be started.
+    #[error("no thread can be started: {}", system_text(.0))]
+    NoThread(io::Error),
     /// Standard output could not be written to.
     #[error("standard output cannot be written to: {}", system_text(.0))]
     Output(io::Error),
@@ -213,7 +216,7 @@ impl Error {
             | Self::Shim(ShimError::Io { .. } | ShimError::InTheWay(_)) => ExitCode::Files,
             Self::Launch(LaunchError::NotFound { .. } | LaunchError::Circle { .. })
             | Self::Shim(ShimError::NoCommands) => ExitCode::NotFound,
-            Self::Launch(_) | Self::Signals(_) => ExitCode::NotRun,
+            Self::Launch(_) | Self::Signals(_) | Self::NoThread(_) => ExitCode::NotRun,
             Self::Shim(_) => ExitCode::Usage,
         }
     }
@@ -246,6 +249,7 @@ impl Error {
             Self::PidFile(error) => error.kind(),
             Self::Health(error) => error.kind(),
             Self::Signals(_) => "no-signals",
+            Self::NoThread(_) => "no-thread",
             Self::Output(_) => "output-failed",
         }
     }
@@ -331,6 +335,9 @@ impl Error {
             Self::PidFile(error) => error.hint(),
             Self::Health(error) => error.hint(),
             Self::Signals(_) => "does a limit, or a filter of system calls, forbid it?".into(),
+            Self::NoThread(_) => {
+                "does a limit on processes forbid it (ulimit -u, one of the container's)?".into()
+            }
             Self::Output(_) => "is the disk full, or was the reader of a pipe gone?".into(),
         }
     }

@@ -160,12 +160,18 @@ impl Kept {
     pub(super) fn tokens(&mut self, renewing: &Renewing) -> Result<Option<Tokens>, Error> {
         let patience = self.access.timeout;
         let Some(named) = renewing.wanted() else {
-            return Ok(match self.query(None)?.credential {
-                Source::Token(source @ (TokenSource::File(_) | TokenSource::Variable(_))) => {
-                    Some(Tokens::new(source, patience, None))
+            let Source::Token(source) = self.query(None)?.credential else {
+                return Ok(None);
+            };
+            match &source {
+                TokenSource::File(_) => {}
+                // One that is of no use will never be of any.
+                TokenSource::Variable(_) => {
+                    source.load_again(SystemTime::now(), patience)?;
                 }
-                _ => None,
-            });
+                TokenSource::Command(_) => return Ok(None),
+            }
+            return Ok(Some(Tokens::new(source, patience, None)));
         };
         let mut asker = self.clone();
         asker.without_waiting();

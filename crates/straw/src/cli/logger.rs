@@ -58,9 +58,10 @@ impl Log for Stderr {
         let text = safe(&text);
         match self.format {
             LogFormat::Json => write_json(level, json!({ "message": text })),
-            // There is nobody to tell that stderr is gone.
+            // In one piece: a command can write there as well. There is nobody to tell that stderr is
+            // gone.
             LogFormat::Text => {
-                let _ = writeln!(std::io::stderr(), "{level}: {text}");
+                let _ = std::io::stderr().write_all(format!("{level}: {text}\n").as_bytes());
             }
         }
     }

@@ -160,6 +160,14 @@ pub(super) fn parse(arguments: Vec<OsString>, environment: &Environment) -> Resu
             return conflict(&text);
         }
     }
+    let renewing = match &cli.command {
+        Command::Exec(exec) => Some(&exec.renewing),
+        Command::Watch(watch) => Some(&watch.renewing),
+        _ => None,
+    };
+    if renewing.is_some_and(|renewing| renewing.wanted().is_none()) && given("lifespan").is_some() {
+        return conflict("--lifespan is of the tokens that --renew-token gets");
+    }
     if let Command::Watch(watch) = &cli.command
         && !watch.once
         && watch.max_stale < watch.refresh

@@ -3,14 +3,13 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
-use std::thread;
 use std::time::Duration;
 
 use super::args::{Exec, Supervise};
 use super::kept::{Age, search_path};
 use super::{Environment, exec};
 use crate::error::Error;
-use crate::launch::{Event, OnChange, Supervisor, Variables};
+use crate::launch::{Event, OnChange, Supervisor, Variables, Work};
 use crate::store::Current;
 use crate::watch::health::Status;
 use crate::watch::{Hook, Watch};
@@ -55,7 +54,6 @@ pub(super) fn run(
     ready.warn();
     kept.without_waiting();
 
-    given.retain(|(name, _)| !OWN.contains(&name.as_str()));
     if let Some(file) = kept.renewed() {
         // Shims within the command read the token where it is kept fresh.
         given.retain(|(name, _)| name != "STRAW_TOKEN_COMMAND");
@@ -67,17 +65,20 @@ pub(super) fn run(
         move || -> Result<Variables, Error> {
             let mut variables = exec::variables(&kept.query(None)?, &stable)?;
             variables.extend(given.clone());
+            // A `straw exec` within the command needs no supervisor of its own.
+            for name in OWN {
+                variables.remove(name);
+            }
             Ok(variables)
         }
     };
     let (to_events, events) = mpsc::channel();
+    let (to_hook, changes) = mpsc::channel();
     let tells = matches!(on_change, OnChange::Signal(_) | OnChange::Restart);
     let changed = {
         let to_events = to_events.clone();
         move |new: &Current| {
-            if let Some(hook) = &hook {
-                hook.run(&new.stable.join("slurm.conf"));
-            }
+            let _ = to_hook.send(new.stable.join("slurm.conf"));
             if tells {
                 let _ = to_events.send(Event::Changed);
             }
@@ -110,7 +111,11 @@ pub(super) fn run(
         on_change,
         kill_after,
     };
-    supervisor.run(&events, to_events, move || {
-        thread::spawn(move || watch.run(Some(first), &wake));
-    })
+    let mut work: Vec<Work> = vec![Box::new(move || watch.run(Some(first), &wake))];
+    match hook {
+        Some(hook) => work.push(Box::new(move || hook.run_for_each(&changes))),
+        // Nobody listens, and nothing is kept for anybody.
+        None => drop(changes),
+    }
+    supervisor.run(&events, to_events, work)
 }

@@ -1,6 +1,5 @@
 //! `straw watch`: a directory that stays fresh, for whoever reads it.
 
-use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -71,7 +70,17 @@ pub(super) fn run(
         .map(|place| health::tell(&place, &status))
         .transpose()?;
     let mut signals = signals::take().map_err(Error::Signals)?;
-    systemd::tell(&status);
+    let (to_hook, changes) = mpsc::channel();
+    match hook {
+        Some(hook) => {
+            thread::Builder::new()
+                .spawn(move || hook.run_for_each(&changes))
+                .map_err(Error::NoThread)?;
+        }
+        // Nobody listens, and nothing is kept for anybody.
+        None => drop(changes),
+    }
+    systemd::tell(&status).map_err(Error::NoThread)?;
     notice!(
         "keeping {} fresh, every {}",
         kept.place().display(),
@@ -87,11 +96,15 @@ pub(super) fn run(
             let kept = kept.clone();
             Box::new(move |fresh| Ok(kept.ready(Age { fresh, ..age })?.0))
         },
-        changed: Box::new(move |new: &Current| tell(hook.as_ref(), &new.stable)),
+        changed: Box::new(move |new: &Current| {
+            let _ = to_hook.send(new.stable.join("slurm.conf"));
+        }),
         tokens,
         status,
     };
-    thread::spawn(move || watch.run(current, &wake));
+    thread::Builder::new()
+        .spawn(move || watch.run(current, &wake))
+        .map_err(Error::NoThread)?;
     for signal in signals.forever() {
         match signal {
             SIGCHLD => children::reap_strangers(),
@@ -117,8 +130,8 @@ fn make_fresh(kept: &Kept, age: Age, hook: Option<&Hook>, output: &Output) -> Re
     ready.warn();
     let current = &ready.current;
     let changed = before.as_ref() != Some(&current.generation);
-    if changed {
-        tell(hook, &current.stable);
+    if let (true, Some(hook)) = (changed, hook) {
+        hook.run(&current.stable.join("slurm.conf"));
     }
     let state = &current.state;
     if output.json {
@@ -139,10 +152,4 @@ fn make_fresh(kept: &Kept, age: Age, hook: Option<&Hook>, output: &Output) -> Re
         current.stable.display()
     );
     Ok(())
-}
-
-fn tell(hook: Option<&Hook>, stable: &Path) {
-    if let Some(hook) = hook {
-        hook.run(&stable.join("slurm.conf"));
-    }
 }

@@ -20,7 +20,7 @@ pub(crate) use path::is_straws_name;
 pub use path::{find, find_behind};
 pub use ready::{How, Ready, Wanted};
 pub use shim::{CLIENT_COMMANDS, Outcome, Shim, ShimError, Shims};
-pub use supervise::{Event, OnChange, Prepare, Supervisor};
+pub use supervise::{Event, OnChange, Prepare, Supervisor, Work};
 
 use crate::text::system_text;
 
@@ -28,9 +28,16 @@ use crate::text::system_text;
 #[derive(Clone, Default)]
 pub struct Variables {
     variables: Vec<(String, OsString)>,
+    /// Those that the command is not to see.
+    removed: Vec<String>,
 }
 
 impl Variables {
+    /// Takes a variable away that straw itself was given.
+    pub fn remove(&mut self, name: impl Into<String>) {
+        self.removed.push(name.into());
+    }
+
     /// Adds a variable, or replaces it.
     pub fn set(&mut self, name: impl Into<String>, value: impl Into<OsString>) {
         self.variables.push((name.into(), value.into()));
@@ -61,6 +68,9 @@ fn command(program: &Path, line: &[OsString], variables: &Variables) -> Command 
                 .iter()
                 .map(|(name, value)| (name, value)),
         );
+    for name in &variables.removed {
+        command.env_remove(name);
+    }
     command
 }
 
@@ -130,6 +140,9 @@ impl LaunchError {
             }
             Self::NotRun { error, .. } if error.kind() == ErrorKind::PermissionDenied => {
                 "may this user execute it, and is it on a file system mounted with noexec?"
+            }
+            Self::NotRun { error, .. } if error.kind() == ErrorKind::WouldBlock => {
+                "does a limit on processes forbid it (ulimit -u, one of the container's)?"
             }
             Self::NotRun { .. } => "is it a program for this machine?",
         };

@@ -8,11 +8,11 @@
 //! ```
 
 use std::ffi::OsString;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -89,6 +89,9 @@ impl FromStr for OnChange {
 /// Makes the variables that a command is started with.
 pub type Prepare = dyn Fn() -> Result<Variables, Error> + Send + Sync;
 
+/// What is done beside the command.
+pub type Work = Box<dyn FnOnce() + Send>;
+
 /// What a supervisor is told.
 pub enum Event {
     /// Straw itself got a signal.
@@ -137,7 +140,8 @@ struct Running<'a> {
 
 impl Supervisor {
     /// Starts the command, and stays until it ends. Returns the exit code: its own, or 128 and the
-    /// number of the signal that ended it. `background` is begun once the command runs.
+    /// number of the signal that ended it. Each piece of `work` is begun, in a thread of its own,
+    /// once the command runs.
     ///
     /// # Errors
     ///
@@ -146,7 +150,7 @@ impl Supervisor {
         &self,
         events: &Receiver<Event>,
         to_events: Sender<Event>,
-        background: impl FnOnce(),
+        work: Vec<Work>,
     ) -> Result<u8, Error> {
         let variables = (self.variables)()?;
         let mask = SigSet::thread_get_mask().map_err(|error| self.not_run(error.into()))?;
@@ -170,15 +174,21 @@ impl Supervisor {
                 }
             }
         };
-        // Where there is no room for a thread, nothing has been started yet.
+        // Where there is no room for threads, nothing has been started yet.
         thread::Builder::new()
             .spawn(tell)
+            .map_err(|error| self.not_run(error))?;
+        let work = work.into_iter().map(begun_later);
+        let work: Vec<_> = work
+            .collect::<Result<_, _>>()
             .map_err(|error| self.not_run(error))?;
         let (pid, lent) = self.start(&variables, mask, terminal.as_ref())?;
         if self.on_change != OnChange::Restart {
             let_go_of_streams();
         }
-        background();
+        for begin in work {
+            let _ = begin.send(());
+        }
         let running = Running {
             supervisor: self,
             to_events,
@@ -224,9 +234,22 @@ impl Supervisor {
         }
     }
 
-    fn not_run(&self, error: std::io::Error) -> LaunchError {
+    fn not_run(&self, error: io::Error) -> LaunchError {
         LaunchError::new(name(&self.program, &self.line), &self.program, error)
     }
+}
+
+/// A thread for a piece of work, which begins when it is told to, and ends where nobody can tell it any
+/// more.
+fn begun_later(work: Work) -> io::Result<Sender<()>> {
+    let (begin, begun) = mpsc::channel();
+    let work = move || {
+        if begun.recv().is_ok() {
+            work();
+        }
+    };
+    thread::Builder::new().spawn(work)?;
+    Ok(begin)
 }
 
 /// The standard input and output are the command's alone: whoever is at their other end is to notice

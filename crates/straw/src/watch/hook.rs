@@ -5,13 +5,14 @@ use std::io;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use crate::children::Helper;
 use crate::launch::{self, LaunchError};
 
 /// How long it may take before it is killed.
-pub(super) const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// A command for each change. It finds the new set by `SLURM_CONF`, has nothing to read, and what it
 /// prints goes where straw's own messages go.
@@ -31,6 +32,14 @@ impl Hook {
         let name = words.first().map(OsString::from).unwrap_or_default();
         let program = launch::find(&name, path)?;
         Ok(Self { program, words })
+    }
+
+    /// Runs it for each change, as long as somebody can tell of one; of several that come while it
+    /// runs, for the last one. That is for a thread of its own: tokens are renewed meanwhile.
+    pub fn run_for_each(&self, changes: &Receiver<PathBuf>) {
+        while let Ok(change) = changes.recv() {
+            self.run(&changes.try_iter().last().unwrap_or(change));
+        }
     }
 
     /// Runs it, and says what came of it.

@@ -76,7 +76,7 @@ pub struct Watch {
     pub patience: Duration,
     /// Makes a set ready that was known to be right no longer ago than this.
     pub refresh: Box<dyn Fn(Duration) -> Result<Ready, Error> + Send>,
-    /// Told of a set that was not there before.
+    /// Told of a set that was not there before; it keeps nobody waiting.
     pub changed: Box<dyn Fn(&Current) + Send>,
     /// The token that is used.
     pub tokens: Option<Tokens>,
@@ -147,8 +147,6 @@ impl Watch {
                             .as_ref()
                             .is_none_or(|old| old.generation != ready.current.generation);
                     if is_new {
-                        self.status
-                            .next_sign_by(Instant::now() + hook::LIMIT + SLACK);
                         (self.changed)(&ready.current);
                     }
                     current = Some(ready.current);

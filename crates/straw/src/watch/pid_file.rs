@@ -1,7 +1,7 @@
 //! The file that says which process is the watch.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -37,6 +37,9 @@ impl PidFile {
                 break file;
             }
         };
+        if !is_number(&file) {
+            return Err(fail(Errno::EXIST.into()));
+        }
         ftruncate(&file, 0).map_err(|errno| fail(errno.into()))?;
         writeln!(file, "{}", std::process::id()).map_err(fail)?;
         Ok(Self { path, file })
@@ -64,6 +67,15 @@ impl PidFile {
         }
         Ok(file)
     }
+}
+
+/// Whether a file holds a number or nothing, as one does that is made for this. Whatever else it holds is
+/// worth more than a number.
+fn is_number(mut file: &File) -> bool {
+    let mut text = String::new();
+    let read = file.take(32).read_to_string(&mut text);
+    let text = text.trim();
+    read.is_ok() && file.rewind().is_ok() && text.chars().all(|c| c.is_ascii_digit())
 }
 
 /// Whether an open file is what stands at a path.
@@ -121,14 +133,19 @@ impl PidFileError {
 
     pub(crate) fn hint(&self) -> String {
         match self {
+            Self::NotWritten { error, .. } if error.kind() == io::ErrorKind::AlreadyExists => {
+                "it holds something else than the number of a process: remove it, or name another \
+                 file"
+                    .into()
+            }
             Self::NotWritten { .. } => {
-                "may this user write there? /run/user/UID is a place where every \
-                                        user may, /run one where root may"
+                "may this user write there? /run/user/UID is a place where every user may, /run one \
+                 where root may"
                     .into()
             }
             Self::Taken { .. } => {
-                "one watch for a directory is enough: end that one first, or give \
-                                   this one a file of its own"
+                "one watch for a directory is enough: end that one first, or give this one a file of its \
+                 own"
                     .into()
             }
         }
@@ -181,5 +198,18 @@ mod tests {
         let link = directory.path().join("link");
         std::os::unix::fs::symlink("/dev/null", &link).unwrap();
         assert!(PidFile::write(&link).is_err());
+    }
+
+    #[test]
+    fn what_holds_something_else_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notes");
+        fs::write(&path, "worth more than a number\n").unwrap();
+        let error = PidFile::write(&path).unwrap_err();
+        assert!(error.hint().contains("something else"), "{error}");
+        assert_eq!(
+            fs::read_to_string(&path).unwrap(),
+            "worth more than a number\n"
+        );
     }
 }

@@ -2,6 +2,7 @@
 //! nothing while all is well, or goes on being wrong.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use slurm_protocol::ProtocolVersion;
@@ -16,6 +17,8 @@ use crate::text::{notice, span};
 pub(super) struct Report {
     /// Who gave the last set, and in which version.
     source: Option<(String, ProtocolVersion)>,
+    /// Where that set is.
+    generation: Option<PathBuf>,
     failing: Option<Failing>,
     max_stale: Duration,
     is_stale: bool,
@@ -33,6 +36,7 @@ impl Report {
     pub(super) fn new(current: Option<&Current>, max_stale: Duration) -> Self {
         Self {
             source: current.map(source),
+            generation: current.map(|current| current.generation.clone()),
             failing: None,
             max_stale,
             is_stale: false,
@@ -98,9 +102,13 @@ impl Report {
             let attempts = failing.attempts;
             let after = span(failing.since.elapsed());
             let s = if attempts == 1 { "" } else { "s" };
+            let is = match self.source {
+                Some(_) => "is fresh again",
+                None => "is here",
+            };
             notice!(
-                "the configuration of {controller} is fresh again, {after} and {attempts} failed \
-                 attempt{s} later"
+                "the configuration of {controller} {is}, {after} and {attempts} failed attempt{s} \
+                 later"
             );
         }
         let now = source(current);
@@ -117,7 +125,9 @@ impl Report {
                 notice!("{controller} speaks {} now, no longer {version}", now.1);
             }
         }
-        if matches!(ready.how, How::New) {
+        // It may be another straw that fetched it.
+        let before = self.generation.replace(current.generation.clone());
+        if matches!(ready.how, How::New) || before.as_ref() != Some(&current.generation) {
             notice!(
                 "new configuration of {controller}: {}",
                 current.generation.display()

@@ -1,6 +1,7 @@
 //! What a service manager is told, where it asks for it (`NOTIFY_SOCKET`, as systemd's
 //! `Type=notify`): that the set can be used, how things are, and that the watch lives.
 
+use std::io;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -10,14 +11,18 @@ use sd_notify::NotifyState;
 use super::health::Status;
 
 /// Begins to tell, in a thread of its own, where there is somebody to be told.
-pub fn tell(status: &Arc<Status>) {
+///
+/// # Errors
+///
+/// Where no thread can be had.
+pub fn tell(status: &Arc<Status>) -> io::Result<()> {
     if std::env::var_os("NOTIFY_SOCKET").is_none() {
-        return;
+        return Ok(());
     }
     // Twice as often as it is waited for.
     let watchdog = sd_notify::watchdog_enabled().map(|within| within / 2);
     let status = Arc::clone(status);
-    thread::spawn(move || {
+    let tell = move || {
         let mut told = None;
         loop {
             let revision = status.revision();
@@ -35,7 +40,8 @@ pub fn tell(status: &Arc<Status>) {
             let patience = watchdog.unwrap_or(Duration::from_secs(60));
             status.wait(revision, patience);
         }
-    });
+    };
+    thread::Builder::new().spawn(tell).map(drop)
 }
 
 /// Tells that the watch ends.

@@ -61,7 +61,7 @@ pub struct Tokens {
     stamp: Option<Stamp>,
 }
 
-/// What changes when a file is replaced or written to.
+/// What changes when a file is replaced, written to, or can be read again.
 type Stamp = (u64, i64, i64, u64);
 
 impl Tokens {
@@ -157,8 +157,8 @@ impl Tokens {
         let metadata = std::fs::metadata(path).ok()?;
         Some((
             metadata.ino(),
-            metadata.mtime(),
-            metadata.mtime_nsec(),
+            metadata.ctime(),
+            metadata.ctime_nsec(),
             metadata.len(),
         ))
     }

@@ -831,6 +831,9 @@ fn what_is_for_straw_alone_is_not_handed_on() {
     ];
     let mut straw = cluster.straw(&options, &["env"]);
     straw.command.env_remove("SLURM_JWT");
+    // Nor is what a variable says, where an argument says the same or something else.
+    straw.command.env("STRAW_REFRESH", "2h");
+    straw.command.env("STRAW_ON_CHANGE", "restart");
     let path = straw.path().join("token");
     fs::write(&path, token(600)).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
@@ -879,6 +882,11 @@ fn what_only_a_supervisor_can_do_takes_one() {
         assert_eq!(output.status.code(), Some(2), "{said}");
         assert!(said.contains("--refresh TIME"), "{said}");
     }
+    let line = ["exec", "--refresh", "1h", "--lifespan", "1h", "--", "true"];
+    let output = Straw::new(&line).env("PATH", "/bin").run();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("--renew-token"), "{said}");
     for action in [
         "signal:NOSUCH",
         "signal:0",

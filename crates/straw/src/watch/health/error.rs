@@ -51,6 +51,9 @@ impl HealthError {
                     "name an address that this host has, or a port only, which is that port of all \
                      of them"
                 }
+                ErrorKind::WouldBlock => {
+                    "does a limit on processes forbid it (ulimit -u, one of the container's)?"
+                }
                 ErrorKind::PermissionDenied => "choose a port from 1024 on",
                 _ => "choose another address, or the path of a file",
             },

@@ -232,7 +232,7 @@ mod tests {
             "ready": true,
             "alive": true,
             "controller": "ctl1:6817",
-            "release": "24.11",
+            "protocol": "24.11",
             "checked": "1970-01-01T00:16:40Z",
             "generation": "/shared/slurm/..gen-1",
             "failing": null,

@@ -24,7 +24,7 @@ pub(super) fn page(known: &Known, ready: bool) -> String {
             "Which controller the configuration is from, and the release whose protocol was spoken.",
         )
         .sample(
-            &[("controller", &set.controller), ("release", &set.release())],
+            &[("controller", &set.controller), ("protocol", &set.protocol())],
             &1,
         );
     }
@@ -291,7 +291,7 @@ mod tests {
         status.renewed(Renewal::Failed);
         status.renewed(Renewal::Failed);
         let page = read(&status.metrics(at(1040))).unwrap();
-        let from = [("controller", "ctl1:6817"), ("release", "24.11")];
+        let from = [("controller", "ctl1:6817"), ("protocol", "24.11")];
         for (name, labels, value) in [
             ("straw_ready", &[][..], 1.0),
             ("straw_config_info", &from, 1.0),
@@ -344,7 +344,7 @@ mod tests {
             status.found(&current);
             status.refresh_failed(&kind, "", TOOK);
             let page = read(&status.metrics(at(1000))).unwrap();
-            let from = [("controller", &*controller), ("release", "24.11")];
+            let from = [("controller", &*controller), ("protocol", "24.11")];
             prop_assert!(page.contains_key(&series("straw_config_info", &from)));
             prop_assert!(page.contains_key(&series("straw_refresh_failing", &[("kind", &kind)])));
         }

@@ -191,7 +191,7 @@ impl Status {
                 "ready": true,
                 "alive": known.alive(alive_at).is_ok(),
                 "controller": set.controller,
-                "release": set.release(),
+                "protocol": set.protocol(),
                 "checked": date(set.checked),
                 "generation": set.generation.to_string_lossy(),
                 "failing": failing.map(|failing| json!({
@@ -309,7 +309,7 @@ impl Known {
 
 impl Set {
     /// The release whose protocol was spoken; the controller's own can be a newer one.
-    pub(super) fn release(&self) -> String {
+    pub(super) fn protocol(&self) -> String {
         match self.version.release() {
             Some(release) => release.to_string(),
             None => self.version.to_string(),
