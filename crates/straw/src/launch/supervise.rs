@@ -27,7 +27,7 @@ use signal_hook::consts::{
     SIGCHLD, SIGCONT, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU, SIGWINCH,
 };
 
-use super::terminal::{Terminal, prepare, shell, stop_with_group};
+use super::terminal::{Terminal, own_group, prepare, shell, stop_with_group};
 use super::{LaunchError, Variables, command, name};
 use crate::children;
 use crate::error::Error;
@@ -220,7 +220,10 @@ impl Supervisor {
         use std::os::unix::process::CommandExt as _;
 
         let mut command = command(&self.program, &self.line, variables);
-        command.process_group(0);
+        // Without a number of its own straw's group could never take the terminal back.
+        if own_group().is_some() {
+            command.process_group(0);
+        }
         let terminal = terminal.filter(|terminal| terminal.is_ours());
         prepare(&mut command, mask, terminal);
         match children::spawn(&mut command) {

@@ -16,10 +16,9 @@ use std::process::Command;
 use std::sync::Arc;
 
 use nix::sys::signal::{SigSet, Signal as NixSignal};
+use nix::unistd::{Pid as NixPid, getpgid, getsid};
 use rustix::fs::{CWD, Mode, OFlags, openat};
-use rustix::process::{
-    Pid, Signal, getpgid, getpgrp, getpid, getppid, getsid, kill_current_process_group,
-};
+use rustix::process::{Pid, Signal, getpid, getppid, kill_current_process_group};
 use rustix::termios::{tcgetpgrp, tcsetpgrp};
 
 /// The controlling terminal of this process.
@@ -28,9 +27,10 @@ pub(super) struct Terminal {
 }
 
 impl Terminal {
-    /// `None` where there is none. From now on SIGTTOU is blocked in this thread, and in those that it
+    /// `None` where there is none, or none that could be taken back. From now on SIGTTOU is blocked in this thread, and in those that it
     /// starts: or handing over the terminal, and a word of straw's at it, would stop straw.
     pub(super) fn open() -> Option<Self> {
+        own_group()?;
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let descriptor = openat(CWD, "/dev/tty", flags, Mode::empty()).ok()?.into();
         SigSet::from(NixSignal::SIGTTOU).thread_block().ok()?;
@@ -44,7 +44,7 @@ impl Terminal {
 
     /// Whether straw's own process group may.
     pub(super) fn is_ours(&self) -> bool {
-        self.is_of(getpgrp())
+        own_group().is_some_and(|own| self.is_of(own))
     }
 
     /// Whether a process group may.
@@ -63,7 +63,7 @@ impl Terminal {
 
     /// Takes it back from whoever has it. `false` where that cannot be.
     pub(super) fn take_back(&self) -> bool {
-        self.is_ours() || self.give(getpgrp())
+        self.is_ours() || own_group().is_some_and(|own| self.give(own))
     }
 }
 
@@ -97,19 +97,37 @@ pub(super) fn stop_with_group() -> bool {
 
 /// The process group of the process in this session, outside of this process group, that started it.
 pub(super) fn shell() -> Option<Pid> {
-    let session = getsid(None).ok()?;
+    let session = session_of(None)?;
+    let own = own_group()?;
     let mut ancestor = getppid();
     while let Some(process) = ancestor {
-        if getsid(Some(process)) != Ok(session) {
+        if session_of(Some(process))? != session {
             return None;
         }
-        let group = getpgid(Some(process)).ok()?;
-        if group != getpgrp() {
+        let group = getpgid(Some(to_nix(process))).ok()?;
+        let group = Pid::from_raw(group.as_raw())?;
+        if group != own {
             return Some(group);
         }
         ancestor = parent_of(process);
     }
     None
+}
+
+/// Straw's own process group. It has no number where its leader is outside of the container, which shares
+/// the session of whoever started it (`unshare --pid`, some of apptainer's ways).
+pub(super) fn own_group() -> Option<Pid> {
+    // Those of rustix do not expect that.
+    Pid::from_raw(nix::unistd::getpgrp().as_raw())
+}
+
+/// The session of a process, or of this one. All those that begin outside of the container are one: 0.
+fn session_of(process: Option<Pid>) -> Option<NixPid> {
+    getsid(process.map(to_nix)).ok()
+}
+
+fn to_nix(pid: Pid) -> NixPid {
+    NixPid::from_raw(pid.as_raw_nonzero().get())
 }
 
 fn parent_of(process: Pid) -> Option<Pid> {

@@ -831,7 +831,7 @@ fn a_token_that_is_refused_is_replaced() {
     fs::rename(running.path("..new"), running.path("..data")).unwrap();
     running.says("new configuration of");
     let (said, directory) = running.end();
-    assert_eq!(count(&said, "fresh again"), 1, "{said}");
+    assert_eq!(count(&said, " is here, "), 1, "{said}");
     assert_eq!(count(&said, "\nwarning: "), 1, "{said}");
 
     // The same without a token for a while.
