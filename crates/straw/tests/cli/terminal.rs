@@ -465,3 +465,28 @@ fn a_command_that_is_started_again_has_the_terminal() {
     terminal.write("\x03");
     assert_eq!(terminal.end(), Some(128 + 2));
 }
+
+/// In a PID namespace that shares the session of whoever made it, straw's process group has no number.
+#[test]
+fn in_a_namespace_within_a_session_a_command_reads() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can make a PID namespace");
+        return;
+    }
+    let cluster = Cluster::start();
+    let straw = cluster.straw(
+        &["1h"],
+        &["sh", "-c", "echo begun; read x; echo \"got <$x>\""],
+    );
+    let line = line_of(&straw);
+    let namespace = ["unshare", "--pid", "--fork", "--mount-proc"];
+    let line: Vec<_> = namespace
+        .into_iter()
+        .chain(line.iter().map(String::as_str))
+        .collect();
+    let terminal = Terminal::start(straw, &line);
+    terminal.see("begun");
+    terminal.write("one\n");
+    terminal.see("got <one>");
+    assert_eq!(terminal.end(), Some(0));
+}
