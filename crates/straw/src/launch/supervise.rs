@@ -8,7 +8,7 @@
 //! ```
 
 use std::ffi::OsString;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IsTerminal as _, stdin};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -209,8 +209,9 @@ impl Supervisor {
         code
     }
 
-    /// Starts the command, with these signals blocked, and with the terminal where straw has it. Says
-    /// whether it has.
+    /// Starts the command, with these signals blocked, and with the terminal where straw has it and
+    /// reads from it: says whether so. Who is in a pipeline, or in the background of a script, is
+    /// rather not the one that is meant to read, and gets it when it wants to.
     fn start(
         &self,
         variables: &Variables,
@@ -224,7 +225,7 @@ impl Supervisor {
         if own_group().is_some() {
             command.process_group(0);
         }
-        let terminal = terminal.filter(|terminal| terminal.is_ours());
+        let terminal = terminal.filter(|terminal| terminal.is_ours() && stdin().is_terminal());
         prepare(&mut command, mask, terminal);
         match children::spawn(&mut command) {
             Ok(child) => Ok((Pid::from_child(&child), terminal.is_some())),

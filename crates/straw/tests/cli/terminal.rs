@@ -33,6 +33,10 @@ while (<STDIN>) { chomp; print "got <$_>\n"; exit 4 if /end/ }
 print "no more\n";
 "#;
 
+/// Says that it has begun, and waits, in a shell's quotes. (A shell takes no notice of ^C while it
+/// starts something.)
+const WAITS: &str = r#"perl -e "\$| = 1; print qq(begun\n); sleep 1000""#;
+
 /// A terminal, and what runs at it.
 struct Terminal {
     screen: Arc<File>,
@@ -259,7 +263,9 @@ fn what_is_typed_reaches_a_command_once() {
     terminal.has_shell();
 
     // What the command has started gets it from the terminal, too.
-    terminal.write("$STRAW sh -c 'echo begun; sleep 1000; echo ended'; echo code$?\n");
+    terminal.write(&format!(
+        "$STRAW sh -c '{WAITS}; echo ended'; echo code$?\n"
+    ));
     terminal.see("begun");
     terminal.write("\x03");
     assert_eq!(terminal.see("code130").trim(), "");
@@ -347,14 +353,15 @@ fn others_in_the_same_line_can_read_too() {
                  read line </dev/tty; echo \"pager <$line>\"; exec cat";
     fs::write(terminal.straw.path().join("pager"), pager).unwrap();
     let line = "$STRAW sh -c 'echo ready; read line </dev/tty; echo \"got <$line>\"; \
-                sleep 1000' | sh pager\n";
-    terminal.write(line);
+                WAITS; true' | sh pager\n";
+    terminal.write(&line.replace("WAITS", WAITS));
     until("both wait", || {
         // What the pager does not get is the command's.
         terminal.write("to one\n");
         let said = terminal.said.lock().unwrap();
         said.contains("pager <to one>") && said.contains("got <to one>")
     });
+    terminal.see("begun");
     terminal.write("\x03");
     terminal.has_shell();
 
@@ -441,7 +448,7 @@ fn a_script_can_read_when_a_command_has_ended() {
     terminal.write("three\n");
     terminal.see("script <three> 126");
     // One in the background leaves the terminal to the script.
-    let terminal = script("$STRAW sh -c 'echo begun; read go <go' & sleep 0");
+    let terminal = script("$STRAW sh -c 'echo begun; sleep 1000' & sleep 0");
     terminal.see("begun");
     terminal.write("four\n");
     terminal.see("script <four> 0");

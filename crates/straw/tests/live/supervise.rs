@@ -61,6 +61,19 @@ const READS: &str = r#"said() { sed -n "s/^# change /$1 /p" "$SLURM_CONF" >> /ru
     said began; echo ready >> /run/said
     while :; do sleep 0.05; done"#;
 
+/// Sends the first process one signal after the other, and waits for what comes of each.
+const SENDS: &str = r#"
+    becomes() { for n in {1..600}; do "$@" && return; sleep 0.05; done; echo "in vain: $*" >&2; exit 1; }
+    said() { grep -qx "$1" /run/said; }
+    state() { grep -q "^State:.[$2]" "/proc/$1/status"; }
+    becomes said HUP
+    for name in INT QUIT USR1 WINCH; do kill -$name 1; becomes said $name; done
+    kill -37 1; becomes said NUM37
+    kill -CHLD 1
+    child=$(head -n 1 /run/said)
+    kill -TSTP 1; becomes state $child T; becomes state 1 SR
+    kill -CONT 1; becomes state $child SR"#;
+
 fn options(token: &str) -> ClientOptions {
     with_straw()
         .read_only()
@@ -129,26 +142,10 @@ pub fn signals(clusters: &Clusters) -> Result<(), Failed> {
         &token,
     )?;
     let output = run(&counting, || {
+        // The first one comes from outside, as those of Docker do.
         until(&counting, "[ -s /run/said ]")?;
-        for (signal, name) in [
-            ("HUP", "HUP"),
-            ("INT", "INT"),
-            ("QUIT", "QUIT"),
-            ("USR1", "USR1"),
-            ("WINCH", "WINCH"),
-            ("RTMIN+3", "NUM37"),
-        ] {
-            counting.signal(signal)?;
-            until(&counting, &format!("grep -qx {name} /run/said"))?;
-        }
-        let state = |of: &str, is: &str| format!("grep -q '^State:.{is}' /proc/{of}/status");
-        let child = "$(head -n 1 /run/said)";
-        counting.signal("CHLD")?;
-        counting.signal("TSTP")?;
-        until(&counting, &state(child, "T"))?;
-        until(&counting, &state("1", "[SR]"))?;
-        counting.signal("CONT")?;
-        until(&counting, &state(child, "[SR]"))?;
+        counting.signal("HUP")?;
+        counting.container().exec(["bash", "-c", SENDS]).check()?;
         let said = counting.container().get("/run/said")?;
         let said = String::from_utf8(said)?;
         let (_, said) = said.split_once('\n').unwrap_or_default();
