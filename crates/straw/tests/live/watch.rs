@@ -367,7 +367,7 @@ pub fn tokens(clusters: &Clusters) -> Result<(), Failed> {
         0o600,
         "root",
     )?;
-    lonely.says(" is here, ", 1)?;
+    lonely.says("is fresh again", 1)?;
     let said = lonely.end()?;
     count(&said, "expires at", 1)?;
     count(&said, "expired", 1)
