@@ -277,6 +277,16 @@ fn tls_and_certificates() {
         line.starts_with("TLS 1.3; certificate of CN=ctld, signed by CN=my_slurm_ca, good until "),
         "{line}"
     );
+    // One that ends soon is no failure yet.
+    let mut soon = leaf.clone();
+    let in_three_days = Duration::from_secs(now().cast_unsigned() + 3 * 24 * 3600);
+    soon.not_after = rcgen::date_time_ymd(1970, 1, 1) + in_three_days;
+    let ending = tls::Peer::controller(tls::server(&soon, &ca));
+    let seen = checks(&mut with_ca(&ending));
+    let line = find(&seen, "controller", &ending.address.to_string());
+    assert_eq!(line["outcome"], "warning");
+    let said = line["seen"].as_str().unwrap();
+    assert!(said.ends_with(": 2days 23h left"), "{said}");
     // Nothing is sent without the CA that was asked for.
     let mut none = with_ca(&peer);
     fs::remove_file(none.path().join("ca.pem")).unwrap();

@@ -497,3 +497,23 @@ fn in_a_namespace_within_a_session_a_command_reads() {
     terminal.see("got <one>");
     assert_eq!(terminal.end(), Some(0));
 }
+
+/// What is not about `exec`, and takes a terminal all the same.
+#[test]
+fn doctor_is_coloured_at_a_terminal_that_shows_colours() {
+    let straw = Straw::new(&["doctor", "127.0.0.1:1", "--auth", "jwt"]);
+    let script = "TERM=xterm $STRAW; echo =1=; TERM=xterm NO_COLOR=1 $STRAW; echo =2=; \
+                  TERM=dumb $STRAW; echo =3=; TERM=xterm $STRAW | cat; echo =4=";
+    let terminal = Terminal::start(straw, &["sh", "-c", script]);
+    for (end, coloured) in [
+        ("=1=", true),
+        ("=2=", false),
+        ("=3=", false),
+        ("=4=", false),
+    ] {
+        let said = terminal.see(end);
+        assert!(said.contains("connection refused"), "{said}");
+        assert_eq!(said.contains("\x1b["), coloured, "{said}");
+    }
+    assert_eq!(terminal.end(), Some(0));
+}
