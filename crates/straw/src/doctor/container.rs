@@ -376,6 +376,7 @@ fn store(case: &Case<'_>, checks: &mut Checks) {
         Some(path) => vec![Store::existing(path)],
         None => Store::privates(&PlaceEnv::new(case.here.runtime_dir.clone())),
     };
+    let mut kept_here = Vec::new();
     let mut any = false;
     for store in stores {
         let (path, current) = match store.and_then(|store| {
@@ -391,12 +392,20 @@ fn store(case: &Case<'_>, checks: &mut Checks) {
                 continue;
             }
         };
-        let Some(current) = current else { continue };
-        any = true;
-        kept(case, checks, &path, &current);
+        kept_here.extend(current.map(|current| (path, current)));
     }
-    if !any {
-        checks.well("store", "nothing is kept yet");
+    kept_here.sort_by_key(|(_, current)| std::cmp::Reverse(current.checked));
+    match kept_here.split_first() {
+        None if any => {}
+        None => checks.well("store", "nothing is kept yet"),
+        Some(((path, current), others)) => {
+            kept(case, checks, path, current);
+            if !others.is_empty() {
+                // Each is of its own settings, or of what this container was before.
+                let count = others.len();
+                checks.well("store", format!("{count} more, not used lately"));
+            }
+        }
     }
 }
 

@@ -696,3 +696,35 @@ fn what_is_done_is_told() {
     }
     assert!(!told("-vv").contains("sent "));
 }
+
+/// Each set of settings has a place of its own: the one that was used last is told of.
+#[test]
+fn of_many_stores_the_last_one_is_shown() {
+    let runtime = tempfile::tempdir().unwrap();
+    fs::set_permissions(runtime.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    let fakes = [V26_05, V26_05, V26_05].map(|own| controller(own, FILES, 0));
+    for fake in &fakes {
+        let server = fake.address.to_string();
+        Straw::new(&["exec", "--servers", &server, "--", "true"])
+            .env("SLURM_JWT", fresh())
+            .env("XDG_RUNTIME_DIR", runtime.path())
+            .env("PATH", "/usr/bin:/bin")
+            .done();
+    }
+    let last = fakes[2].address.to_string();
+    let mut straw = Straw::new(&["doctor", &last])
+        .env("SLURM_JWT", fresh())
+        .env("XDG_RUNTIME_DIR", runtime.path());
+    let seen = checks(&mut straw);
+    let stores = seen.iter().filter(|check| check["name"] == "store");
+    let stores: Vec<_> = stores
+        .map(|check| check["seen"].as_str().unwrap())
+        .collect();
+    assert_eq!(stores.len(), 2, "{stores:?}");
+    assert!(
+        stores[0].contains(&format!("from {last}, checked ")),
+        "{stores:?}"
+    );
+    // There may be others in other places of this machine.
+    assert!(stores[1].ends_with(" more, not used lately"), "{stores:?}");
+}
