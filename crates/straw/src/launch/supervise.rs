@@ -371,9 +371,10 @@ impl Running<'_> {
         }
     }
 
-    /// Whether straw's own process group has the terminal.
-    fn is_ours(&self) -> bool {
-        self.terminal.as_ref().is_some_and(Terminal::is_ours)
+    /// Whether the terminal is straw's own process group's, or the command's.
+    fn has_terminal(&self) -> bool {
+        let terminal = self.terminal.as_ref();
+        terminal.is_some_and(|terminal| terminal.is_ours() || terminal.is_of(self.pid))
     }
 
     /// The command goes on, and has the terminal where straw has.
@@ -419,8 +420,9 @@ impl Running<'_> {
         }
         let typed = [SIGINT, SIGQUIT, SIGTSTP, SIGWINCH].contains(&signal);
         match Signal::from_named_raw(signal) {
-            Some(typed_one) if typed && self.is_ours() => {
-                // The terminal tells whole groups, and would have told this one.
+            Some(typed_one) if typed && self.has_terminal() => {
+                // The terminal tells whole groups, and would have told this one. (It may have got the
+                // terminal since.)
                 let _ = kill_process_group(self.pid, typed_one);
             }
             _ => self.send(signal),

@@ -348,19 +348,18 @@ fn others_in_the_same_line_can_read_too() {
     terminal.reads("end");
     terminal.has_shell();
 
-    // As a pager does: it changes the terminal, and reads from it.
-    let pager = "read ready; stty -icanon </dev/tty; stty icanon </dev/tty; \
-                 read line </dev/tty; echo \"pager <$line>\"; exec cat";
+    // As a pager does: it changes the terminal, and reads from it. Then the command does.
+    let pager = "read ready; stty -icanon </dev/tty; stty icanon </dev/tty; echo paging; \
+                 read line </dev/tty; echo \"pager <$line>\"; : > paged; exec cat";
     fs::write(terminal.straw.path().join("pager"), pager).unwrap();
-    let line = "$STRAW sh -c 'echo ready; read line </dev/tty; echo \"got <$line>\"; \
-                WAITS; true' | sh pager\n";
+    let line = "$STRAW sh -c 'echo ready; until [ -e paged ]; do sleep 0.05; done; \
+                read line </dev/tty; echo \"got <$line>\"; WAITS; true' | sh pager\n";
     terminal.write(&line.replace("WAITS", WAITS));
-    until("both wait", || {
-        // What the pager does not get is the command's.
-        terminal.write("to one\n");
-        let said = terminal.said.lock().unwrap();
-        said.contains("pager <to one>") && said.contains("got <to one>")
-    });
+    terminal.see("paging");
+    terminal.write("one line\n");
+    terminal.see("pager <one line>");
+    terminal.write("another\n");
+    terminal.see("got <another>");
     terminal.see("begun");
     terminal.write("\x03");
     terminal.has_shell();
