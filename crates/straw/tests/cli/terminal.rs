@@ -166,6 +166,14 @@ impl Terminal {
         self.screen = Arc::new(File::open("/dev/null").unwrap());
     }
 
+    /// Waits until the shell knows that its job is stopped, which can be a while after it is.
+    fn knows_it_stopped(&self) {
+        until("the shell says so", || {
+            self.write("jobs; echo jobs$((20 + 2))\n");
+            self.see("jobs22").contains("Stopped")
+        });
+    }
+
     /// The process group that may read.
     fn foreground(&self) -> i32 {
         tcgetpgrp(&*self.screen).map_or(0, |group| group.as_raw_nonzero().get())
@@ -300,9 +308,7 @@ fn a_command_is_a_job_as_any_other() {
         terminal.has_shell();
         state(reader) == Some('T') && state(straw) == Some('T')
     });
-    terminal.has_shell();
-    terminal.write("jobs\n");
-    terminal.see("Stopped");
+    terminal.knows_it_stopped();
     terminal.write("fg\n");
     terminal.reads("from the background");
 
@@ -319,7 +325,7 @@ fn a_command_is_a_job_as_any_other() {
     terminal.write("$STRAW ./reads &\n");
     let (reader, straw) = terminal.reader();
     both_stop(reader, straw);
-    terminal.has_shell();
+    terminal.knows_it_stopped();
     terminal.write("fg; echo code$?\n");
     terminal.reads("end");
     terminal.see("code4");
