@@ -433,9 +433,11 @@ fn a_script_can_read_when_a_command_has_ended() {
     // Killed, with somebody else at the terminal to whom it had handed it on.
     let terminal = script("$STRAW bash --norc --noprofile --noediting -i");
     terminal.has_shell();
-    terminal.write("echo pid$$; sleep 1000\n");
+    terminal.write(&format!("echo pid$$; {WAITS}\n"));
     terminal.see("pid");
     let inner = terminal.line().parse().unwrap();
+    // Before that it may still take the terminal.
+    terminal.see("begun");
     let script_itself = terminal.child.id().cast_signed();
     until("another group has it", || {
         ![inner, script_itself].contains(&terminal.foreground())
