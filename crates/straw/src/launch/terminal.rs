@@ -27,8 +27,9 @@ pub(super) struct Terminal {
 }
 
 impl Terminal {
-    /// `None` where there is none, or none that could be taken back. From now on SIGTTOU is blocked in this thread, and in those that it
-    /// starts: or handing over the terminal, and a word of straw's at it, would stop straw.
+    /// `None` where there is none, or none that could be taken back. From now on SIGTTOU is blocked in
+    /// this thread, and in those that it starts: or handing over the terminal, and a word of straw's
+    /// at it, would stop straw.
     pub(super) fn open() -> Option<Self> {
         own_group()?;
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NONBLOCK;
