@@ -253,6 +253,29 @@ fn make_base(release: Release, image: &str, log: &mut dyn FnMut(&str)) -> Result
     })
 }
 
+/// What the images of a registry have, and mmdebstrap's have not: no service starts while packages
+/// are installed, which nobody needs to survive a power cut. And a mirror may be behind.
+const SETTLED: &str = "\
+ARG SUITE
+FROM debian:${SUITE}
+RUN printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d \\
+ && chmod 755 /usr/sbin/policy-rc.d \\
+ && echo force-unsafe-io > /etc/dpkg/dpkg.cfg.d/docker-apt-speedup \\
+ && echo 'Acquire::Check-Valid-Until \"false\";' > /etc/apt/apt.conf.d/docker-lab
+";
+
+/// The Debian of a release, as a registry has it and ready for `apt-get`, for images that users
+/// build. Returns its name.
+pub(crate) fn settled(release: Release) -> Result<String, LabError> {
+    let name = format!("straw-lab/debian:{}", release.suite());
+    docker(["build", "--quiet", "--tag", &name])
+        .args([&format!("--build-arg=SUITE={}", release.suite()), "-"])
+        .stdin(SETTLED.as_bytes().to_vec())
+        .limit(BUILD)
+        .check()?;
+    Ok(name)
+}
+
 /// The name of the base image.
 fn debian(release: Release) -> String {
     format!("debian:{}", release.suite())

@@ -31,7 +31,8 @@
 //! ```
 //!
 //! Beside it, the ways in that a site may have: the [`Socket`] of a daemon, mounted in a client;
-//! tokens of our own ([`jwt`]) and of an [identity] provider; and [`tls`] in front of slurmctld.
+//! tokens of our own ([`jwt`]) and of an [identity] provider; and [`tls`] in front of slurmctld. A
+//! [`BuiltImage`] is what somebody builds from a Dockerfile of theirs.
 
 mod client;
 mod cluster;
@@ -46,6 +47,7 @@ mod owner;
 mod process;
 pub mod provision;
 mod random;
+mod recipe;
 mod release;
 mod socket;
 mod tar;
@@ -59,5 +61,6 @@ pub use error::{LabError, Unavailable};
 pub use image::{Images, Moved};
 pub use owner::{LABEL, sweep};
 pub use process::Output;
+pub use recipe::BuiltImage;
 pub use release::{Release, UnknownRelease};
 pub use socket::{Auth, Socket};

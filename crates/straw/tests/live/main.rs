@@ -18,6 +18,7 @@ mod identity;
 mod munge;
 mod names;
 mod native;
+mod recipes;
 mod renew;
 mod root;
 mod sack;
@@ -154,6 +155,11 @@ fn main() -> ExitCode {
     let tests = tests.chain(TESTS.iter().map(|test| (test, &Release::ALL[..])));
     let later = [Release::V24_11, Release::V26_05];
     let tests = tests.chain(LATER_TESTS.iter().map(|test| (test, &later[..])));
+    // Their packages take a while to be installed.
+    let tests = recipes::TESTS
+        .iter()
+        .map(|test| (test, &later[..]))
+        .chain(tests);
     for (&(name, test), of) in tests {
         for &(release, ref clusters) in releases.iter().filter(|(one, _)| of.contains(one)) {
             let clusters = Arc::clone(clusters);

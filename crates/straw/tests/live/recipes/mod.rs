@@ -1,0 +1,45 @@
+//! The recipes in examples/, each built as its README says and used in a real cluster.
+
+mod docker;
+
+use std::path::{Path, PathBuf};
+
+use lab::{BuiltImage, Release};
+use libtest_mimic::Failed;
+
+use crate::Test;
+use crate::clusters::program;
+
+pub const TESTS: &[(&str, Test)] = &[("recipes::docker_shims", docker::shims)];
+
+/// What no image of a recipe may hold, in any layer, wherever it is.
+const SECRETS: &[&str] = &[
+    "munge.key",
+    "slurm.key",
+    "slurm.jwks",
+    "jwt_hs256.key",
+    "slurm.conf",
+];
+
+/// The folder of a recipe.
+fn folder(recipe: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../examples")
+        .join(recipe)
+}
+
+/// The image that the Dockerfile of a recipe makes with straw and the Slurm of a release. It holds
+/// none of [`SECRETS`].
+fn image(recipe: &str, release: Release) -> Result<BuiltImage, Failed> {
+    let straw = BuiltImage::straw(&program())?;
+    let image = BuiltImage::recipe(&folder(recipe), release, &straw)?;
+    let files = image.files()?;
+    let secret = files.iter().find(|file| {
+        let name = file.rsplit('/').next().unwrap_or_default();
+        SECRETS.contains(&name)
+    });
+    match secret {
+        None => Ok(image),
+        Some(secret) => Err(format!("the image of {recipe} holds /{secret}").into()),
+    }
+}
