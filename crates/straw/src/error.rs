@@ -48,6 +48,36 @@ pub enum ExitCode {
 }
 
 impl ExitCode {
+    /// All of them, by their numbers.
+    pub const ALL: [Self; 10] = [
+        Self::Usage,
+        Self::Unreachable,
+        Self::Credential,
+        Self::Version,
+        Self::NotServed,
+        Self::Tls,
+        Self::BadReply,
+        Self::Files,
+        Self::NotRun,
+        Self::NotFound,
+    ];
+
+    /// What it says, in a line.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Usage => "wrong usage",
+            Self::Unreachable => "no controller could be reached (names, network, time)",
+            Self::Credential => "the credential was refused, has expired, or there is none",
+            Self::Version => "no protocol version in common, or the peer is no slurmctld",
+            Self::NotServed => "the controller does not serve configuration, or not to this user",
+            Self::Tls => "TLS is needed and not configured, or the certificate is not trusted",
+            Self::BadReply => "the reply is malformed or dangerous",
+            Self::Files => "the files could not be written",
+            Self::NotRun => "`exec` and shims: the command could not be run",
+            Self::NotFound => "`exec` and shims: the command was not found",
+        }
+    }
+
     /// That of a number; what is none of ours is taken for the commonest.
     fn of(number: u8) -> Self {
         [

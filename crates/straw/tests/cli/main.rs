@@ -7,6 +7,7 @@ mod exec;
 mod fake;
 mod fetch;
 mod messages;
+mod reference;
 mod settings;
 mod straw;
 mod supervise;

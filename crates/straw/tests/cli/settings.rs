@@ -1,6 +1,6 @@
 //! `/etc/straw.toml`, by another name.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -109,65 +109,6 @@ fn lists_of_changes_by_hand_can_be_set_too() {
     ] {
         assert!(written.contains(line), "{written}");
     }
-}
-
-/// Every option that a variable or the file can set, by its long name, with the commands that have
-/// it.
-fn options() -> BTreeMap<String, (Vec<String>, String, String)> {
-    fn collect(
-        command: &clap::Command,
-        name: &str,
-        options: &mut BTreeMap<String, (Vec<String>, String, String)>,
-    ) {
-        for option in command.get_arguments() {
-            let (Some(long), Some(variable)) = (option.get_long(), option.get_env()) else {
-                continue;
-            };
-            let help = option
-                .get_help()
-                .map(ToString::to_string)
-                .unwrap_or_default();
-            let variable = variable.to_string_lossy().into_owned();
-            let entry = options
-                .entry(long.to_owned())
-                .or_insert_with(|| (Vec::new(), variable, help));
-            entry.0.push(name.to_owned());
-        }
-        for below in command.get_subcommands() {
-            let name = format!("{name} {}", below.get_name());
-            collect(below, name.trim(), options);
-        }
-    }
-    let mut options = BTreeMap::new();
-    collect(&straw::cli::command(), "", &mut options);
-    options
-}
-
-/// docs/settings.md is written by this test: `SNAPSHOTS=overwrite`.
-#[test]
-fn every_setting_is_documented() {
-    let mut text = "# Settings\n\n\
-        Every option can be given as an argument, in a variable, or in `/etc/straw.toml` under its long name. An argument wins\n\
-        over a variable, a variable over the file. `SLURM_CONF_SERVER`, `SLURM_JWT`, `SLURM_JWT_FILE` and `SLURM_SACK_SOCKET` are\n\
-        variables in this sense, too. `STRAW_CONFIG` names another file. Shims take the settings of `exec`.\n\n\
-        | key in the file | variable | of | what |\n|---|---|---|---|\n"
-        .to_owned();
-    for (long, (commands, variable, help)) in options() {
-        let commands: Vec<_> = commands
-            .iter()
-            .map(|name| if name.is_empty() { "all" } else { name })
-            .collect();
-        text.push_str(&format!(
-            "| `{long}` | `{variable}` | {} | {} |\n",
-            commands.join(", "),
-            help.replace('|', "\\|")
-        ));
-    }
-    let path = format!("{}/../../docs/settings.md", env!("CARGO_MANIFEST_DIR"));
-    snapbox::Assert::new()
-        .action_env(snapbox::assert::DEFAULT_ACTION_ENV)
-        .normalize_paths(false)
-        .eq(text, snapbox::Data::read_from(path.as_ref(), None));
 }
 
 #[test]
