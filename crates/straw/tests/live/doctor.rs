@@ -1,5 +1,5 @@
 //! What `straw doctor` finds in a broken container, and what Slurm's own commands say there. Each
-//! is in docs/guide.md, word for word.
+//! is in docs/guide/trouble.md, word for word.
 
 use lab::{Cluster, Container, Release};
 use libtest_mimic::Failed;
@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::clusters::{Clusters, client, expect, holds, lacks, now, plain, straw};
 
 /// The page of symptoms.
-const GUIDE: &str = include_str!("../../../../docs/guide.md");
+const GUIDE: &str = include_str!("../../../../docs/guide/trouble.md");
 
 /// `straw doctor` ends with this, and says all of that, however its lines are broken.
 pub fn finds(
