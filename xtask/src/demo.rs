@@ -1,14 +1,20 @@
 //! straw's main job, shown on a real cluster.
 
+use std::fs;
 use std::time::Instant;
 
 use lab::{ClientOptions, Cluster, Container, Release, image, provision};
 
 use crate::Result;
 use crate::binary;
-use crate::run::say;
+use crate::recording::{Recording, Scene};
+use crate::run::{root, say};
 
-pub fn run(release: &str) -> Result {
+/// Where the picture of a recorded demo goes; the README shows it.
+const PICTURE: &str = "docs/demo.svg";
+
+/// Boots a cluster and uses straw in it; with `record`, makes a picture of what was to be seen.
+pub fn run(release: &str, record: bool) -> Result {
     let release: Release = release.parse()?;
     let mut tell = |line: &str| say(line);
     say("building straw");
@@ -32,24 +38,27 @@ pub fn run(release: &str) -> Result {
 
     // As in most images that people build.
     client.exec(["userdel", "slurm"]).check()?;
-    println!(
-        "\nA container with Slurm's client commands. It has no slurm.conf, no key, and no account slurm;"
-    );
-    println!("SLURM_CONF_SERVER names the controller, and alice's token is in SLURM_JWT:");
-    let shell = Shell {
+    let mut shell = Shell {
         client: &client,
         token: &token,
+        recording: Recording::default(),
     };
+    shell.tell(
+        "A container with Slurm's client commands, and without a slurm.conf, a key or an account slurm.\n\
+         SLURM_CONF_SERVER names the controller, and alice's token is in SLURM_JWT:",
+    );
     shell.show("alice", "sinfo", false)?;
-    println!("\nOnce, when the image is built:");
+    shell.tell("Once, when the image is built:");
     shell.show("root", "straw shim install", true)?;
-    println!("\nFrom then on Slurm's commands just work:");
+    shell.tell("From then on Slurm's commands just work:");
     shell.show("alice", "sinfo", true)?;
     shell.show("alice", "sbatch --output=/dev/null --wrap='sleep 60'", true)?;
     shell.wait_for_job()?;
     shell.show("alice", "squeue", true)?;
-    println!("\nWhat was done for that, and what the controller itself says:");
+    shell.tell("What was done for that:");
     shell.show("alice", "straw fetch --explain", true)?;
+    // The rest is for who has the time: not in the picture.
+    let picture = shell.recording.to_svg(cluster.version());
     shell.show(
         "root",
         "straw fetch -v -o /etc/slurm && ls -l /etc/slurm",
@@ -73,6 +82,11 @@ Slurm's client package, and there
   sinfo"
     );
     println!("\nThe binary is {}", straw.display());
+    if record {
+        let path = root().join(PICTURE);
+        fs::write(&path, picture)?;
+        println!("The picture is {}", path.display());
+    }
     Ok(())
 }
 
@@ -80,12 +94,20 @@ Slurm's client package, and there
 struct Shell<'a> {
     client: &'a Container,
     token: &'a str,
+    recording: Recording,
 }
 
 impl Shell<'_> {
-    fn show(&self, user: &str, command: &str, must_succeed: bool) -> Result {
+    /// Says what comes next.
+    fn tell(&mut self, words: &str) {
+        println!("\n{words}");
+        self.recording.add(Scene::Words(words.to_owned()));
+    }
+
+    fn show(&mut self, user: &str, command: &str, must_succeed: bool) -> Result {
         let prompt = if user == "root" { '#' } else { '$' };
-        println!("\n{user}@client {prompt} {command}");
+        let prompt = format!("{user}@client {prompt}");
+        println!("\n{prompt} {command}");
         // Both streams in the order in which they are written.
         let script = format!("{{ {command}; }} 2>&1");
         let output = self
@@ -95,7 +117,16 @@ impl Shell<'_> {
             .env("SLURM_JWT", self.token)
             .env("SLURM_CONF_SERVER", "ctl1")
             .run()?;
-        print!("{}", String::from_utf8_lossy(&output.stdout));
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        if said.contains(self.token) {
+            return Err(format!("`{command}` shows the token").into());
+        }
+        print!("{said}");
+        self.recording.add(Scene::Command {
+            prompt,
+            command: command.to_owned(),
+            output: said,
+        });
         if must_succeed && !output.success() {
             return Err(format!("`{command}` ended with status {}", output.status).into());
         }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo xtask demo [RELEASE]   a real cluster, and straw's main job in a client container
+//! cargo xtask demo --record    the same, and the picture of it in the README
 //! cargo xtask test [STEP]...   everything that must hold before a change lands
 //! cargo xtask bench            what straw costs beside Slurm's own commands
 //! cargo xtask dist             the binary and the manual pages, and how large they are
@@ -11,6 +12,7 @@ mod bench;
 mod binary;
 mod demo;
 mod dist;
+mod recording;
 mod run;
 mod test;
 
@@ -18,6 +20,7 @@ use std::process::ExitCode;
 
 const USAGE: &str = "\
 usage: cargo xtask demo [RELEASE]   boot a real cluster (22.05, 24.11 or 26.05) and use straw in it
+       cargo xtask demo --record    and make the picture of it that the README shows
        cargo xtask test [STEP]...   run all checks and tests, or some: see `cargo xtask test --list`
        cargo xtask bench            measure straw beside Slurm's own commands
        cargo xtask dist             build the binary and the manual pages into target/dist";
@@ -29,8 +32,9 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match arguments.as_slice() {
-        ["demo"] => demo::run("26.05"),
-        ["demo", release] => demo::run(release),
+        ["demo"] => demo::run("26.05", false),
+        ["demo", "--record"] => demo::run("26.05", true),
+        ["demo", release] => demo::run(release, false),
         ["test", steps @ ..] => test::run(steps),
         ["bench"] => bench::run(),
         ["dist"] => dist::run(),
