@@ -5,6 +5,7 @@
 //! cargo xtask demo --record    the same, and the picture of it in the README
 //! cargo xtask test [STEP]...   everything that must hold before a change lands
 //! cargo xtask bench            what straw costs beside Slurm's own commands
+//! cargo xtask docs             docs/ as a book to read in a browser
 //! cargo xtask dist             the binary and the manual pages, and how large they are
 //! ```
 
@@ -12,6 +13,8 @@ mod bench;
 mod binary;
 mod demo;
 mod dist;
+mod docs;
+mod links;
 mod recording;
 mod run;
 mod test;
@@ -23,6 +26,7 @@ usage: cargo xtask demo [RELEASE]   boot a real cluster (22.05, 24.11 or 26.05) 
        cargo xtask demo --record    and make the picture of it that the README shows
        cargo xtask test [STEP]...   run all checks and tests, or some: see `cargo xtask test --list`
        cargo xtask bench            measure straw beside Slurm's own commands
+       cargo xtask docs             make a book of docs/ in target/book
        cargo xtask dist             build the binary and the manual pages into target/dist";
 
 /// What a chore ends with. The error is for a person, cause and remedy.
@@ -37,6 +41,7 @@ fn main() -> ExitCode {
         ["demo", release] => demo::run(release, false),
         ["test", steps @ ..] => test::run(steps),
         ["bench"] => bench::run(),
+        ["docs"] => docs::run(),
         ["dist"] => dist::run(),
         _ => {
             eprintln!("{USAGE}");

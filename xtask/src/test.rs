@@ -22,6 +22,7 @@ const STEPS: &[Step] = &[
     ("format", "the formatting of all Rust code", format),
     ("clippy", "lints, warnings denied", clippy),
     ("docs", "the API's documentation, warnings denied", docs),
+    ("links", "links in all Markdown files", links),
     ("licences", "the licences of all crates", licences),
     (
         "unit",
@@ -101,6 +102,11 @@ fn clippy() -> Result<Outcome> {
 
 fn docs() -> Result<Outcome> {
     check(cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    Ok(Outcome::Done)
+}
+
+fn links() -> Result<Outcome> {
+    crate::links::check()?;
     Ok(Outcome::Done)
 }
 
