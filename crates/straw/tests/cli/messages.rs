@@ -16,6 +16,9 @@ use crate::straw::Straw;
 
 const V26_05: ProtocolVersion = ProtocolVersion::V26_05;
 
+/// The page with a row for each kind of error.
+const ERRORS: &str = include_str!("../../../../docs/errors.md");
+
 /// Runs the program and compares all that came of it. Returns the kind of its error.
 #[track_caller]
 pub fn golden(name: &str, straw: Straw, fakes: &[&Fake]) -> String {
@@ -69,11 +72,15 @@ pub fn golden_of(name: &str, mut straw: Straw, peers: &[SocketAddr]) -> String {
     let json = straw.run().stdout;
     let json: serde_json::Value = serde_json::from_slice(&json).unwrap_or_default();
     let error = &json["error"];
+    let code = output.status.code().unwrap();
+    assert!(error.is_null() || error["exit_code"] == code, "{json}");
+    let kind = error["kind"].as_str().unwrap_or_default();
+    let row = format!("| `{kind}` | {code} |");
     assert!(
-        error.is_null() || error["exit_code"] == output.status.code().unwrap(),
-        "{json}"
+        kind.is_empty() || ERRORS.contains(&row),
+        "docs/errors.md has no `{row}`"
     );
-    error["kind"].as_str().unwrap_or_default().to_owned()
+    kind.to_owned()
 }
 
 /// A report without the times in it: how long something took, what is left of a token, and dates but
@@ -353,8 +360,7 @@ fn errors() {
     kinds.append(&mut crate::tls::errors());
     kinds.append(&mut crate::watch::errors());
 
-    let documented = include_str!("../../../../docs/errors.md");
-    let documented: BTreeSet<String> = documented
+    let documented: BTreeSet<String> = ERRORS
         .lines()
         .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
         .map(str::to_owned)
