@@ -1,5 +1,5 @@
 //! Links between the Markdown files of the repository: each leads to a file that is there, and to
-//! a heading in it.
+//! a heading in it. Pages that are named in the code are there, too.
 //!
 //! Pages of the book (`docs/`) lead to pages of the book, since nothing else is in it, and each of
 //! them stands in its summary: mdBook leaves out what does not.
@@ -19,21 +19,41 @@ pub const BOOK: &str = "docs";
 /// Looks at every link of every file.
 pub fn check() -> Result {
     let root = root();
+    let read = |path: &Path| fs::read_to_string(root.join(path));
+    let is_there = |path: &Path| root.join(path).exists();
     let mut pages = BTreeMap::new();
-    for path in markdown(&root)? {
-        let text = fs::read_to_string(root.join(&path))?;
+    for path in files(&root, "md")? {
+        let text = read(&path)?;
         pages.insert(path, Page::read(&text));
     }
-    let is_there = |path: &Path| root.join(path).exists();
-    let faults = faults(&pages, is_there);
+    let mut faults = faults(&pages, is_there);
+    for path in files(&root, "rs")? {
+        let text = read(&path)?;
+        let gone = named(&text).into_iter().filter(|page| !is_there(page));
+        faults.extend(gone.map(|page| format!("{}: no {}", path.display(), page.display())));
+    }
     match faults.is_empty() {
         true => Ok(()),
         false => Err(format!("links that lead nowhere:\n{}", faults.join("\n")).into()),
     }
 }
 
-/// The Markdown files below a directory, relative to it.
-fn markdown(root: &Path) -> Result<Vec<PathBuf>> {
+/// The pages that a text names: `docs/guide.md`.
+fn named(text: &str) -> Vec<PathBuf> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '/' | '.');
+    let words = text
+        .split(|c| !is_name(c))
+        .map(|word| word.trim_end_matches('.'));
+    let pages = words.filter_map(|word| word.find("docs/").map(|at| &word[at..]));
+    pages
+        .filter(|page| page.ends_with(".md"))
+        .map(PathBuf::from)
+        .collect()
+}
+
+/// The files of a kind below a directory, relative to it. What xtask itself has is left out: pages
+/// to be filled in, and the examples of the tests below.
+fn files(root: &Path, kind: &str) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut directories = vec![PathBuf::new()];
     while let Some(directory) = directories.pop() {
@@ -43,10 +63,10 @@ fn markdown(root: &Path) -> Result<Vec<PathBuf>> {
             let path = directory.join(&name);
             let hidden = name.as_encoded_bytes().starts_with(b".");
             if entry.file_type()?.is_dir() {
-                if !hidden && name != "target" {
+                if !hidden && name != "target" && name != "xtask" {
                     directories.push(path);
                 }
-            } else if path.extension().is_some_and(|extension| extension == "md") {
+            } else if path.extension().is_some_and(|extension| extension == kind) {
                 found.push(path);
             }
         }
@@ -174,6 +194,14 @@ fn resolve(from: &Path, link: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pages_are_found_in_code() {
+        let text =
+            "//! (docs/a.md, section 2), `../../docs/b/c.md`. See docs/d.md.\n// docs/ e.md docs/x";
+        let found = ["docs/a.md", "docs/b/c.md", "docs/d.md"].map(PathBuf::from);
+        assert_eq!(named(text), found);
+    }
 
     #[test]
     fn a_link_that_leads_nowhere_is_found() {
