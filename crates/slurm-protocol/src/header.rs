@@ -8,6 +8,7 @@ use crate::{DecodeError, EncodeError, ProtocolVersion};
 
 /// The fields of a header that say something in an exchange between a client and a controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Header {
     /// The version of this message. In a reply it is the request's, or the controller's own where
     /// it could not accept that (docs/protocol.md, section 3.1).

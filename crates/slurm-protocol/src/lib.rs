@@ -20,7 +20,7 @@
 //!
 //! // What goes to the controller, length prefix included.
 //! let version = ProtocolVersion::V24_11;
-//! let request = RequestConfig { flags: ConfigFlags::CLIENT, port: Some(0) };
+//! let request = RequestConfig::new(ConfigFlags::CLIENT);
 //! let credential = Credential::Jwt { token: "eyJ…", username: None };
 //! let bytes = encode_request(&request, version, Some(&credential))?;
 //! assert_eq!(&bytes[4..6], &[0x2a, 0x00]);
@@ -66,3 +66,8 @@ pub use munged::{MUNGED_HEADER, MungedReply, munged_reply_length, munged_request
 pub use negotiate::{Answer, Attempt, Negotiation, Outcome, Step};
 pub use release::{ParseReleaseError, ProtocolVersion, Release};
 pub use sack::{sack_reply, sack_reply_length, sack_request};
+
+/// Its examples are tested with these.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -127,8 +127,9 @@ impl Exchange {
                 if let Some(said) = self.config_flags {
                     assert_eq!(flags, said, "{label}");
                 }
-                let flags = ConfigFlags(flags);
-                UnsealedRequest::new(&RequestConfig { flags, port }, sent.version)
+                let mut request = RequestConfig::new(ConfigFlags(flags));
+                request.port = port;
+                UnsealedRequest::new(&request, sent.version)
             }
             Some(MessageType::REQUEST_PING) => UnsealedRequest::new(&RequestPing, sent.version),
             Some(MessageType::REQUEST_AUTH_TOKEN) => {
@@ -136,8 +137,8 @@ impl Exchange {
                 let name = (sent.body.len() > 8).then(|| {
                     String::from_utf8(sent.body[8..sent.body.len() - 1].to_vec()).unwrap()
                 });
-                let username = name.as_deref();
-                UnsealedRequest::new(&RequestAuthToken { lifespan, username }, sent.version)
+                let request = RequestAuthToken::new(lifespan, name.as_deref());
+                UnsealedRequest::new(&request, sent.version)
             }
             other => panic!("{label}: request {other:?}"),
         };

@@ -24,6 +24,7 @@ use crate::watch::health::HealthError;
 /// The exit codes that straw promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
+#[non_exhaustive]
 pub enum ExitCode {
     /// Wrong usage.
     Usage = 2,

@@ -2,30 +2,18 @@
 //! configuration inside. This is the library behind the program of the same name.
 //!
 //! ```no_run
-//! use std::time::Duration;
 //! use straw::config::{self, ConfigSet, Origin};
 //! use straw::controller::{self, FileSet, Query};
 //! use straw::credential::{Source, TokenSource};
 //! use straw::endpoint::Endpoint;
 //! use straw::network::System;
 //!
-//! let query = Query {
-//!     controllers: Endpoint::parse_list(["ctl1,ctl2"])?,
-//!     credential: Source::Token(TokenSource::File("/run/secrets/slurm-jwt".into())),
-//!     tls: None,
-//!     release: None,
-//!     known: Default::default(),
-//!     timeout: Duration::from_secs(10),
-//!     wait: Duration::ZERO,
-//!     max_size: 64 << 20,
-//! };
+//! let controllers = Endpoint::parse_list(["ctl1,ctl2"])?;
+//! let token = TokenSource::File("/run/secrets/slurm-jwt".into());
+//! let query = Query::new(controllers, Source::Token(token));
 //! let fetched = controller::fetch(&query, FileSet::Client, &System)?;
+//! let origin = Origin::new(&fetched);
 //! let set = ConfigSet::new(fetched.content)?;
-//! let origin = Origin {
-//!     controller: fetched.controller.to_string(),
-//!     version: fetched.version,
-//!     ca: None,
-//! };
 //! config::write("/etc/slurm".as_ref(), &set, &origin, query.timeout)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -36,21 +24,27 @@
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
 mod children;
+#[doc(hidden)]
 pub mod cli;
 pub mod config;
 pub mod controller;
 pub mod credential;
-pub mod disk;
+mod disk;
 pub mod dns;
-pub mod doctor;
+mod doctor;
 pub mod endpoint;
 pub mod error;
-pub mod launch;
+mod launch;
 pub mod network;
 mod signals;
 pub mod store;
 mod text;
 pub mod transport;
-pub mod watch;
+mod watch;
 
 pub use error::Error;
+
+/// Its examples are tested with these.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -7,6 +7,7 @@ use crate::{DecodeError, EncodeError, MessageType, ProtocolVersion};
 
 /// Asks for configuration files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RequestConfig {
     /// Which set of files.
     pub flags: ConfigFlags,
@@ -14,6 +15,15 @@ pub struct RequestConfig {
     /// `None` sends 0. `Some` sends it to older ones too, which ignore it: so one body serves
     /// every version, and none is ever too short.
     pub port: Option<u16>,
+}
+
+impl RequestConfig {
+    /// Asks for this set of files. The port is 0 and is sent to every release, so that no body
+    /// is ever too short (docs/protocol.md, section 5.1).
+    pub fn new(flags: ConfigFlags) -> Self {
+        let port = Some(0);
+        Self { flags, port }
+    }
 }
 
 impl Request for RequestConfig {

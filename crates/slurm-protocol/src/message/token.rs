@@ -8,11 +8,19 @@ use crate::{DecodeError, EncodeError, MessageType, ProtocolVersion};
 
 /// Asks for a token. The layout is the same in all versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RequestAuthToken<'a> {
     /// How long the token is to live, in seconds; 0 takes the controller's default.
     pub lifespan: u32,
     /// The user it is for; `None` for the one who asks. 20.11 and 21.08 refuse one's own name.
     pub username: Option<&'a str>,
+}
+
+impl<'a> RequestAuthToken<'a> {
+    /// Asks for a token that lives for so many seconds, for this user.
+    pub fn new(lifespan: u32, username: Option<&'a str>) -> Self {
+        Self { lifespan, username }
+    }
 }
 
 impl Request for RequestAuthToken<'_> {
@@ -29,6 +37,7 @@ impl sealed::Body for RequestAuthToken<'_> {
 
 /// A token. It is not shown in `Debug`.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ResponseAuthToken {
     /// The token, in its compact form; `None` from a controller up to 22.05 without auth/jwt.
     pub token: Option<Vec<u8>>,

@@ -78,11 +78,8 @@ pub(super) fn run(
         Target::Nowhere => Ok(()),
         Target::Stdout(name) => show(&set, name),
         Target::Directory(directory) => {
-            let origin = Origin {
-                controller: fetched.controller.to_string(),
-                version: fetched.version,
-                ca: query.tls.as_ref().map(|tls| tls.ca_pem().to_owned()),
-            };
+            let mut origin = Origin::new(&fetched);
+            origin.ca = query.tls.as_ref().map(|tls| tls.ca_pem().to_owned());
             let written = config::write(&directory, &set, &origin, query.timeout)?;
             // Asking Slurm's library takes longer than all the rest, so not for what is known.
             let is_new = written

@@ -5,7 +5,7 @@ pub mod adapt;
 mod files;
 mod manifest;
 mod set;
-pub mod slurm_conf;
+mod slurm_conf;
 #[cfg(test)]
 pub(crate) mod testing;
 

@@ -25,6 +25,7 @@ pub struct ConfigSet {
 
 /// A file of a config set.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct File {
     /// Its bytes.
     pub content: Vec<u8>,

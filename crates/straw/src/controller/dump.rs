@@ -196,10 +196,7 @@ mod tests {
         ];
         for release in Release::ALL {
             for credential in &credentials {
-                let request = RequestConfig {
-                    flags: ConfigFlags::CLIENT,
-                    port: Some(0),
-                };
+                let request = RequestConfig::new(ConfigFlags::CLIENT);
                 let request = UnsealedRequest::new(&request, release.version()).unwrap();
                 let sealed = request.seal(Some(credential)).unwrap();
                 let section = request.credential_in(&sealed);

@@ -24,6 +24,7 @@ pub enum Errand {
 
 /// A set of files that controllers give out (docs/protocol.md, section 5.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FileSet {
     /// What client commands need. Any user's credential will do.
     #[default]
@@ -34,6 +35,7 @@ pub enum FileSet {
 
 /// A token to be made (docs/protocol.md, section 5.3).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TokenRequest {
     /// How long it is to live, in whole seconds; without, as long as the controller makes them
     /// live.
@@ -51,25 +53,18 @@ impl Errand {
     ) -> Result<UnsealedRequest, EncodeError> {
         match self {
             Self::Files(_) | Self::Ping => {
-                let request = RequestConfig {
-                    flags: match self {
-                        Self::Files(FileSet::Slurmd) => ConfigFlags::SLURMD,
-                        _ => ConfigFlags::CLIENT,
-                    },
-                    // Sent to all, so that no body is ever too short (docs/protocol.md, section
-                    // 5.1).
-                    port: Some(0),
+                let flags = match self {
+                    Self::Files(FileSet::Slurmd) => ConfigFlags::SLURMD,
+                    _ => ConfigFlags::CLIENT,
                 };
-                UnsealedRequest::new(&request, version)
+                UnsealedRequest::new(&RequestConfig::new(flags), version)
             }
             Self::Token(token) => {
                 let lifespan = token.lifespan.unwrap_or_default().as_secs();
-                let request = RequestAuthToken {
-                    lifespan: u32::try_from(lifespan).unwrap_or(u32::MAX),
-                    // One's own name is refused up to 21.08 (docs/protocol.md, section 5.3).
-                    username: token.user.as_deref().filter(|user| asker != Some(user)),
-                };
-                UnsealedRequest::new(&request, version)
+                let lifespan = u32::try_from(lifespan).unwrap_or(u32::MAX);
+                // One's own name is refused up to 21.08 (docs/protocol.md, section 5.3).
+                let user = token.user.as_deref().filter(|user| asker != Some(user));
+                UnsealedRequest::new(&RequestAuthToken::new(lifespan, user), version)
             }
         }
     }

@@ -17,6 +17,7 @@ use crate::transport::TransportError;
 
 /// What came of asking one controller.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Failure {
     /// The controller, as it was named.
     pub controller: Endpoint,

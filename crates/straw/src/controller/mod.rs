@@ -47,11 +47,18 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// No time is longer than this: a year.
 pub(crate) const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
+/// The longest that one round may take, where nothing else is said.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest reply that is read, in bytes, where nothing else is said.
+const MAX_SIZE: usize = 64 << 20;
+
 /// The longest pause between two rounds.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// Whom to ask, authenticated how, and with how much patience.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Query {
     /// The controllers, in the order in which to try them; none stands for those that DNS names.
     pub controllers: Vec<Endpoint>,
@@ -72,8 +79,26 @@ pub struct Query {
     pub max_size: usize,
 }
 
+impl Query {
+    /// With what the program does where nothing else is said: no TLS, the version found out, 10 s
+    /// for one round and no second one, at most 64 MiB.
+    pub fn new(controllers: Vec<Endpoint>, credential: Source) -> Self {
+        Self {
+            controllers,
+            credential,
+            tls: None,
+            release: None,
+            known: BTreeMap::new(),
+            timeout: TIMEOUT,
+            wait: Duration::ZERO,
+            max_size: MAX_SIZE,
+        }
+    }
+}
+
 /// What a controller gave.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Fetched<T> {
     /// The controller, as it was named.
     pub controller: Endpoint,

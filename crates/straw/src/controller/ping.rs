@@ -6,7 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{
-    FIRST_PAUSE, Failure, LONGEST, LONGEST_PAUSE, Probe, Probed, Reason, alternate, discover, share,
+    FIRST_PAUSE, Failure, LONGEST, LONGEST_PAUSE, Probe, Probed, Reason, TIMEOUT, alternate,
+    discover, share,
 };
 use crate::endpoint::Endpoint;
 use crate::error::Error;
@@ -17,6 +18,7 @@ pub(crate) const MOST: usize = 32;
 
 /// Whom to ask, and with how much patience.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Ping<'a> {
     /// The controllers; none stands for those that DNS names.
     pub controllers: Vec<Endpoint>,
@@ -28,8 +30,21 @@ pub struct Ping<'a> {
     pub wait: Duration,
 }
 
+impl<'a> Ping<'a> {
+    /// With as much patience as a [`Query`](super::Query) has where nothing else is said.
+    pub fn new(controllers: Vec<Endpoint>, probe: Probe<'a>) -> Self {
+        Self {
+            controllers,
+            probe,
+            timeout: TIMEOUT,
+            wait: Duration::ZERO,
+        }
+    }
+}
+
 /// What came of asking one controller.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Pinged {
     /// The controller, as it was named.
     pub controller: Endpoint,

@@ -13,7 +13,7 @@ use slurm_protocol::{Answer, Attempt, Errno, Message, Outcome, ProtocolVersion, 
 
 use super::errand::files;
 use super::exchange::{Exchange, conclude};
-use super::{Errand, Reason};
+use super::{Errand, MAX_SIZE, Reason};
 use crate::credential::Opened;
 use crate::endpoint::Endpoint;
 use crate::network::Network;
@@ -21,6 +21,7 @@ use crate::transport::tls::Tls;
 
 /// How addresses are asked.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Probe<'a> {
     /// Whom to trust, where everything is to go through TLS.
     pub tls: Option<&'a Tls>,
@@ -35,8 +36,22 @@ pub struct Probe<'a> {
     pub max_size: usize,
 }
 
+impl Default for Probe<'_> {
+    /// Without TLS and credential, the version found out as far as that takes no exchange more.
+    fn default() -> Self {
+        Self {
+            tls: None,
+            credential: None,
+            release: None,
+            exact: false,
+            max_size: MAX_SIZE,
+        }
+    }
+}
+
 /// What a slurmctld said of itself.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Probed {
     /// The protocol versions that its own is among.
     pub own: Versions,

@@ -15,6 +15,7 @@ const VAR_RUN: &str = "/var/run";
 
 /// Where credentials are said to be.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Places {
     /// `--token-file`.
     pub token_file: Option<PathBuf>,
@@ -34,6 +35,7 @@ pub struct Places {
 
 /// The credential that was chosen.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Choice {
     /// Where it comes from.
     pub source: Source,

@@ -118,6 +118,7 @@ pub enum CredentialError {
 
 /// A local daemon that makes credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Service {
     /// munged.
     Munge,

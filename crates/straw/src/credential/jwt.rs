@@ -20,6 +20,7 @@ use crate::text::time;
 
 /// Where a token is to be had. It is read afresh each time, because tokens are replaced.
 #[derive(Clone)]
+#[non_exhaustive]
 pub enum TokenSource {
     /// A file that holds it, with or without the `SLURM_JWT=` that `scontrol token` prints.
     File(PathBuf),
@@ -191,6 +192,7 @@ impl fmt::Debug for Token {
 
 /// What a token says of itself; nothing of it is secret.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Claims {
     /// Whose it is, by `sun` or `username`.
     pub user: Option<String>,

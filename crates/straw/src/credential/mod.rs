@@ -35,6 +35,7 @@ pub(crate) use jwt::is_token;
 
 /// A way to authenticate that needs no secret of the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Method {
     /// auth/jwt: a token.
     Jwt,
@@ -57,6 +58,7 @@ impl Method {
 
 /// Where credentials come from.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Source {
     /// A token.
     Token(TokenSource),
@@ -107,6 +109,7 @@ impl Source {
 
 /// What credentials are made from, during one round over the controllers.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Opened {
     /// A token.
     Token(Token),

@@ -60,10 +60,7 @@ fn seal(
     version: ProtocolVersion,
     limit: Duration,
 ) -> Result<Vec<u8>, (&'static str, String)> {
-    let request = RequestConfig {
-        flags: ConfigFlags::CLIENT,
-        port: Some(0),
-    };
+    let request = RequestConfig::new(ConfigFlags::CLIENT);
     let request = UnsealedRequest::new(&request, version).unwrap();
     match opened.seal(&request, Instant::now() + limit) {
         Ok(bytes) => Ok(bytes.to_vec()),

@@ -57,7 +57,7 @@ const MAX_LABEL: usize = 63;
 /// It is a snapshot of these two files: cheap to make, so a program that lives long makes a new one for each round
 /// of questions. It caches no answers.
 #[derive(Debug, Clone)]
-pub struct Resolver {
+pub(crate) struct Resolver {
     hosts: Hosts,
     config: Config,
 }

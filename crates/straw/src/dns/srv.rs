@@ -29,8 +29,8 @@ pub struct SrvTarget {
 }
 
 impl SrvTarget {
-    /// The host's name with the trailing dot: [`Resolver::addresses`](super::Resolver::addresses) then leaves the
-    /// search list alone, as the target of an SRV record demands.
+    /// The host's name with the trailing dot: then the search list is left alone, as the target of an SRV record
+    /// demands.
     pub fn absolute(&self) -> String {
         format!("{}.", self.host)
     }

@@ -20,7 +20,7 @@ pub(crate) use path::is_straws_name;
 pub use path::{find, find_behind};
 pub use ready::{How, Ready, Wanted};
 pub use shim::{CLIENT_COMMANDS, Outcome, Shim, ShimError, Shims};
-pub use supervise::{Event, OnChange, Prepare, Supervisor, Work};
+pub use supervise::{Event, OnChange, Supervisor, Work};
 
 use crate::text::system_text;
 

@@ -1,6 +1,6 @@
 //! A store that is fresh: what a command needs before it is run.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use slurm_protocol::ResponseConfig;
 
@@ -163,15 +163,8 @@ impl Wanted<'_> {
             None => set,
         };
         let adapted = (self.adapt)(&set, &fetched);
-        let since = network.time_of_day().duration_since(UNIX_EPOCH);
-        let state = State {
-            key: self.key.to_owned(),
-            controller: fetched.controller.to_string(),
-            address: Some(fetched.address.to_string()),
-            version: fetched.version,
-            tls: self.query.tls.is_some(),
-            fetched: since.unwrap_or_default().as_secs(),
-        };
+        let tls = self.query.tls.is_some();
+        let state = State::new(self.key, &fetched, tls, network.time_of_day());
         let published = store.publish(lock, &adapted.set, &state)?;
         match &published {
             Published::New(current) => {

@@ -19,6 +19,7 @@ const LONGEST: u64 = 64 * 1024;
 
 /// Why the last attempt to fetch gave nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Failure {
     /// What was to be fetched: [`State::key`](super::State::key).
     pub key: String,
@@ -36,7 +37,7 @@ pub struct Failure {
 
 impl Store {
     /// The last failure, and when it was.
-    pub fn failure(&self) -> Option<(Failure, SystemTime)> {
+    pub(crate) fn failure(&self) -> Option<(Failure, SystemTime)> {
         let file = open_regular(self.descriptor.as_fd(), NAME)?;
         let stat = fstat(&file).ok()?;
         if self.private && !only_ours(&stat) {
@@ -53,7 +54,11 @@ impl Store {
     /// # Errors
     ///
     /// [`StoreError`] where that cannot be noted.
-    pub fn note_failure(&self, lock: &Lock<'_>, failure: &Failure) -> Result<(), StoreError> {
+    pub(crate) fn note_failure(
+        &self,
+        lock: &Lock<'_>,
+        failure: &Failure,
+    ) -> Result<(), StoreError> {
         debug_assert!(std::ptr::eq(lock.store, self), "a lock of another store");
         let text = serde_json::json!(failure).to_string();
         put(

@@ -92,6 +92,7 @@ pub struct Store {
 
 /// The set that a store holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Current {
     /// The directory of this very set. Its files never change, and are all of one set, as long
     /// as it is there: see [`Current::hold`].

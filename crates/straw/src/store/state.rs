@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use slurm_protocol::ProtocolVersion;
 
 use super::Unfit;
+use crate::controller::Fetched;
 use crate::disk::{only_ours, open_regular, put, raw};
 
 /// The file in a generation. Its time of modification says when the set was last checked.
@@ -20,6 +21,7 @@ const LONGEST: u64 = 1 << 20;
 
 /// Where a set came from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct State {
     /// What the set was made from: the controllers that were named, the set of files, how it was
     /// adapted. A set of another key is not what is wanted now, however fresh.
@@ -41,6 +43,19 @@ pub struct State {
 }
 
 impl State {
+    /// That of a set which was fetched at the time `when`, inside TLS or not.
+    pub fn new<T>(key: &str, fetched: &Fetched<T>, tls: bool, when: SystemTime) -> Self {
+        let since = when.duration_since(UNIX_EPOCH);
+        Self {
+            key: key.to_owned(),
+            controller: fetched.controller.to_string(),
+            address: Some(fetched.address.to_string()),
+            version: fetched.version,
+            tls,
+            fetched: since.unwrap_or_default().as_secs(),
+        }
+    }
+
     /// Whether there is nothing new in the other but its time.
     pub(super) fn says_the_same_as(&self, other: &Self) -> bool {
         let fetched = self.fetched;

@@ -2,7 +2,7 @@
 //!
 //! In the clear over TCP, or in TLS. The messages are the same.
 
-pub mod tcp;
+pub(crate) mod tcp;
 pub mod tls;
 
 use std::io;
@@ -15,6 +15,7 @@ use tls::TlsError;
 
 /// What came back over a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Received {
     /// A frame, its length prefix not included.
     Frame(Vec<u8>),

@@ -14,6 +14,7 @@ const LISTS: [&str; 6] = [
 
 /// What is to be changed whatever the rules say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ByHand {
     /// Keys and their values. A key that comes several times gets a line for each; so does any
     /// of `NodeName` and the like, in addition to those that are there.

@@ -14,7 +14,7 @@
 //! use straw::config::adapt::{ByHand, Container, Reached, adapt};
 //!
 //! let container = Container::here()
-//!     .reached([Reached { host: "ctl1".into(), address: "198.18.0.2".parse().unwrap() }]);
+//!     .reached([Reached::new("ctl1", "198.18.0.2".parse().unwrap())]);
 //! let adapted = adapt(set, &container, &ByHand::default());
 //! for change in &adapted.changes {
 //!     eprintln!("{change}");

@@ -27,6 +27,7 @@ pub use error::WriteError;
 
 use super::manifest::{self, Manifest};
 use super::{CA_CERT, ConfigSet, File, FileName};
+use crate::controller::Fetched;
 use crate::disk::{
     self, TEMPORARY, create, create_directory, descend, holds, is_mount_point, only_ours,
     open_directory, open_regular, put, sync,
@@ -35,6 +36,7 @@ use crate::store::DATA as STORE_LINK;
 
 /// What became of a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Written {
     /// The files, in the order in which they were dealt with.
     pub files: Vec<(FileName, Change)>,
@@ -42,6 +44,7 @@ pub struct Written {
 
 /// What became of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Change {
     /// It is new, or its content or mode changed.
     Written,
@@ -64,6 +67,7 @@ impl Change {
 
 /// Where a set came from. It is remembered for the next time.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Origin {
     /// The controller, as it was named.
     pub controller: String,
@@ -74,8 +78,20 @@ pub struct Origin {
     pub ca: Option<String>,
 }
 
+impl Origin {
+    /// The origin of what was fetched without TLS.
+    pub fn new<T>(fetched: &Fetched<T>) -> Self {
+        Self {
+            controller: fetched.controller.to_string(),
+            version: fetched.version,
+            ca: None,
+        }
+    }
+}
+
 /// What is remembered of a directory that a set was written into.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Known {
     /// The protocol versions that controllers accepted.
     pub versions: BTreeMap<String, ProtocolVersion>,
@@ -87,6 +103,7 @@ pub struct Known {
 
 /// A CA that was trusted before.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct KnownCa {
     /// The file with its certificates.
     pub path: PathBuf,

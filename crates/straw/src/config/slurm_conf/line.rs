@@ -33,6 +33,7 @@ impl Pair {
     }
 
     /// The value, without quotes.
+    #[cfg(test)]
     pub fn value(&self) -> &[u8] {
         &self.value
     }

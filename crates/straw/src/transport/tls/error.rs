@@ -96,6 +96,7 @@ pub enum TlsError {
 
 /// Whose certificate it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Holder {
     /// The controller's.
     Controller,

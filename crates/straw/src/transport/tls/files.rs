@@ -26,6 +26,7 @@ const LARGEST: usize = 1024 * 1024;
 
 /// Where the files are that TLS needs.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct TlsFiles {
     /// The CA's certificates, in PEM.
     pub ca_cert: PathBuf,
@@ -36,8 +37,20 @@ pub struct TlsFiles {
     pub server_name: Option<String>,
 }
 
+impl TlsFiles {
+    /// Those of a cluster that does not ask who we are.
+    pub fn new(ca_cert: impl Into<PathBuf>) -> Self {
+        Self {
+            ca_cert: ca_cert.into(),
+            client: None,
+            server_name: None,
+        }
+    }
+}
+
 /// Where a client certificate is.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ClientFiles {
     /// The certificate, and after it those that stand between it and the CA, in PEM.
     pub cert: PathBuf,
@@ -45,8 +58,17 @@ pub struct ClientFiles {
     pub key: PathBuf,
 }
 
+impl ClientFiles {
+    /// A certificate and its key.
+    pub fn new(cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        let (cert, key) = (cert.into(), key.into());
+        Self { cert, key }
+    }
+}
+
 /// Which of the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TlsFile {
     /// That with the CA's certificates.
     Ca,

@@ -138,7 +138,7 @@ impl fmt::Debug for Tls {
 /// # Errors
 ///
 /// See [`TransportError`]. That the peer closes without a byte after the handshake is no error.
-pub fn exchange(
+pub(crate) fn exchange(
     tls: &Tls,
     address: SocketAddr,
     request: &[u8],
@@ -170,7 +170,7 @@ pub fn exchange(
 
 /// What a peer shows that is trusted.
 #[derive(Clone, Debug)]
-pub struct ServerCertificate {
+pub(crate) struct ServerCertificate {
     /// Whose its certificate is, by its own words.
     pub subject: String,
     /// Who signed it, by its own words.
@@ -205,7 +205,7 @@ impl fmt::Display for ServerCertificate {
 /// # Errors
 ///
 /// Those of [`exchange`], at `deadline` at the latest.
-pub fn inspect(
+pub(crate) fn inspect(
     tls: &Tls,
     address: SocketAddr,
     deadline: Instant,

@@ -22,12 +22,11 @@ mod status;
 #[cfg(test)]
 mod testing;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use error::HealthError;
 pub use file::HealthFile;
-pub use place::{HealthPlace, HealthPlaceError};
+pub use place::HealthPlace;
 pub use server::Server;
 pub use status::{Refresh, Renewal, Status};
 
@@ -56,17 +55,7 @@ pub fn tell(place: &HealthPlace, status: &Arc<Status>) -> Result<Health, HealthE
 #[must_use = "it ends when this is dropped"]
 pub enum Health {
     /// In a file, which goes with this.
-    File(HealthFile),
+    File(#[expect(dead_code, reason = "it is there to be dropped")] HealthFile),
     /// Over HTTP.
-    Server(Server),
-}
-
-impl Health {
-    /// Where it listens, if it does. Where port 0 was asked for, this is the one that was free.
-    pub fn address(&self) -> Option<SocketAddr> {
-        match self {
-            Self::File(_) => None,
-            Self::Server(server) => Some(server.address()),
-        }
-    }
+    Server(#[expect(dead_code, reason = "it is there to be dropped")] Server),
 }

@@ -48,11 +48,20 @@ const LARGEST_LIBRARY: u64 = 64 << 20;
 
 /// A controller that answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Reached {
     /// Its name, as straw was given it.
     pub host: String,
     /// The address that answered.
     pub address: IpAddr,
+}
+
+impl Reached {
+    /// A controller that answered from this address.
+    pub fn new(host: impl Into<String>, address: IpAddr) -> Self {
+        let host = host.into();
+        Self { host, address }
+    }
 }
 
 /// A container, as far as Slurm's commands see it.

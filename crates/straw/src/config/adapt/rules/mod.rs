@@ -13,6 +13,7 @@ mod tls;
 use super::work::Work;
 
 /// A rule: what it is called, what it rests on, and what it does.
+#[non_exhaustive]
 pub struct Rule {
     /// Its name, which does not change.
     pub name: &'static str,
