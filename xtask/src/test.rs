@@ -302,6 +302,14 @@ fn live() -> Result<Outcome> {
         "--package=lab",
         "--test=clusters",
     ]))?;
+    // Its tests run the examples, which cargo puts beside them.
+    check(&mut cargo(&[
+        "build",
+        "--quiet",
+        "--package=slurm-protocol",
+        "--package=straw",
+        "--examples",
+    ]))?;
     check(
         cargo(&["test", "--quiet", "--package=straw", "--test=live"])
             .env("STRAW_BIN", binary::straw()?),

@@ -15,6 +15,7 @@ mod doctor;
 mod failover;
 mod fetch;
 mod identity;
+mod library;
 mod munge;
 mod names;
 mod native;
@@ -54,6 +55,7 @@ const TESTS: &[(&str, Test)] = &[
     ("fetch::round_trips", fetch::round_trips),
     ("fetch::every_release_pinned", fetch::every_release_pinned),
     ("fetch::disk", fetch::disk),
+    ("library::examples", library::examples),
     ("native::commands_and_a_job", native::commands_and_a_job),
     ("doctor::all_is_well", doctor::all_is_well),
     ("doctor::on_the_way", doctor::on_the_way),
