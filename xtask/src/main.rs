@@ -15,6 +15,7 @@ mod demo;
 mod dist;
 mod docs;
 mod links;
+mod package;
 mod recording;
 mod run;
 mod test;

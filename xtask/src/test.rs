@@ -13,6 +13,7 @@ use lab::{Release, image, provision};
 
 use crate::Result;
 use crate::binary;
+use crate::package;
 use crate::run::{capture, cargo, check, root, say};
 
 /// A step: its name, what it is for, and what it does.
@@ -24,6 +25,7 @@ const STEPS: &[Step] = &[
     ("docs", "the API's documentation, warnings denied", docs),
     ("links", "links in all Markdown files", links),
     ("licences", "the licences of all crates", licences),
+    ("package", "the crates as crates.io would get them", package),
     (
         "unit",
         "unit tests, recorded exchanges, messages, faults",
@@ -152,6 +154,11 @@ fn licences() -> Result<Outcome> {
     }
     let refused = refused.join(", ");
     Err(format!("these crates have no licence that straw can be given out with: {refused}").into())
+}
+
+fn package() -> Result<Outcome> {
+    package::run()?;
+    Ok(Outcome::Done)
 }
 
 fn unit() -> Result<Outcome> {
