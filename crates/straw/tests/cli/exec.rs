@@ -400,8 +400,11 @@ fn shims_do_not_go_round_in_circles() {
     let path = ["a", "b"].map(|name| {
         let directory = root.path().join(name);
         fs::create_dir(&directory).unwrap();
-        // Copies, which nothing tells from a command.
-        fs::copy(program(), directory.join("sinfo")).unwrap();
+        // Copies, which nothing tells from a command. `cp` makes them: what this process has open for
+        // writing, a child of another test's can still hold, and the copy would be "text file busy".
+        let mut copy = Command::new("cp");
+        let copied = copy.arg(program()).arg(directory.join("sinfo")).status();
+        assert!(copied.unwrap().success());
         directory.into_os_string()
     });
     let path = path.join(&OsString::from(":"));
