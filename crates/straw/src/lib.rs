@@ -43,6 +43,7 @@ pub mod transport;
 mod watch;
 
 pub use error::Error;
+pub use slurm_protocol;
 
 /// Its examples are tested with these.
 #[cfg(doctest)]

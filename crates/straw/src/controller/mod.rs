@@ -26,7 +26,7 @@ use slurm_protocol::{
     Answer, Attempt, Errno, Message, Negotiation, ProtocolVersion, Release, ResponseConfig, Step,
 };
 
-pub use errand::{Errand, FileSet, TokenRequest};
+pub use errand::{FileSet, TokenRequest};
 pub use failure::{Failure, Failures, Reason};
 pub use ping::{Ping, Pinged, ping};
 pub use probe::{Probe, Probed, Role, Versions};
@@ -39,6 +39,7 @@ use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::network::Network;
 use crate::transport::tls::Tls;
+use errand::Errand;
 use exchange::{Exchange, conclude};
 
 /// The pause before a second round; it doubles from round to round up to [`LONGEST_PAUSE`].

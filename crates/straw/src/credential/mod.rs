@@ -30,6 +30,7 @@ pub use choose::{Choice, Places};
 pub use command::TokenCommand;
 pub use error::{CredentialError, Service, SocketError};
 pub use jwt::{Claims, Token, TokenSource};
+pub use secrecy::SecretString;
 
 pub(crate) use jwt::is_token;
 
