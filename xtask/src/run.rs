@@ -24,7 +24,7 @@ pub fn cargo(arguments: &[&str]) -> Command {
     command.current_dir(root());
     match arguments {
         [
-            first @ ("build" | "clippy" | "doc" | "package" | "test" | "tree"),
+            first @ ("build" | "clippy" | "doc" | "metadata" | "package" | "test" | "tree"),
             rest @ ..,
         ] => command.args([first, "--locked"]).args(rest),
         _ => command.args(arguments),
