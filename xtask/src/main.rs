@@ -6,7 +6,7 @@
 //! cargo xtask test [STEP]...   everything that must hold before a change lands
 //! cargo xtask bench            what straw costs beside Slurm's own commands
 //! cargo xtask docs             docs/ as a book to read in a browser
-//! cargo xtask dist             the binary and the manual pages, and how large they are
+//! cargo xtask dist [--check]   what is given to others, and how large it is
 //! ```
 
 mod bench;
@@ -28,7 +28,8 @@ usage: cargo xtask demo [RELEASE]   boot a real cluster (22.05, 24.11 or 26.05) 
        cargo xtask test [STEP]...   run all checks and tests, or some: see `cargo xtask test --list`
        cargo xtask bench            measure straw beside Slurm's own commands
        cargo xtask docs             make a book of docs/ in target/book
-       cargo xtask dist             build the binary and the manual pages into target/dist";
+       cargo xtask dist [--check]   make tarball, package, wheel, image and SBOM in target/dist; or
+                                    see whether two clones of a commit give the same";
 
 /// What a chore ends with. The error is for a person, cause and remedy.
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         ["bench"] => bench::run(),
         ["docs"] => docs::run(),
         ["dist"] => dist::run(),
+        ["dist", "--check"] => dist::check(),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
