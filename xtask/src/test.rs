@@ -5,6 +5,7 @@ use std::fs;
 use std::io::BufRead as _;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -13,6 +14,7 @@ use lab::{Release, image, provision};
 
 use crate::Result;
 use crate::binary;
+use crate::dist;
 use crate::package;
 use crate::run::{capture, cargo, check, root, say};
 
@@ -294,7 +296,19 @@ fn live() -> Result<Outcome> {
         ]))?;
         return Ok(Outcome::Skipped(why.to_string()));
     }
-    let all = image::prepare_all(&Release::ALL, &mut |line| say(line))?;
+    let (all, machine) = thread::scope(|scope| {
+        // What the artefacts are installed on: made beside the others, since all of that is waiting.
+        let machine =
+            scope.spawn(|| lab::artefact::machine(Release::V26_05, &mut |line| say(line)));
+        let all = image::prepare_all(&Release::ALL, &mut |line| say(line));
+        let machine = machine.join();
+        (
+            all,
+            machine.unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+        )
+    });
+    let all = all?;
+    machine?;
     for moved in all.values().filter_map(|images| images.moved.as_ref()) {
         say(&format!("note: {moved}"));
     }
@@ -312,9 +326,11 @@ fn live() -> Result<Outcome> {
         "--package=straw",
         "--examples",
     ]))?;
+    let program = binary::straw()?;
     check(
         cargo(&["test", "--quiet", "--package=straw", "--test=live"])
-            .env("STRAW_BIN", binary::straw()?),
+            .env("STRAW_DIST", dist::make(&program)?)
+            .env("STRAW_BIN", program),
     )?;
     Ok(Outcome::Done)
 }

@@ -26,7 +26,7 @@ const VERSION_LABEL: &str = "straw-lab-slurm";
 const PULL: Duration = Duration::from_secs(40);
 
 /// How long a base image, or an image, may take to be made.
-const BUILD: Duration = Duration::from_secs(900);
+pub(crate) const BUILD: Duration = Duration::from_secs(900);
 
 /// The images of one release, ready to be run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,11 +92,7 @@ pub fn prepare(release: Release, log: &mut dyn FnMut(&str)) -> Result<Images, La
     let images = match find(release)? {
         Some(images) => images,
         None => {
-            // Two processes that build the same image only slow each other down.
-            let path = std::env::temp_dir().join(format!("straw-lab-{}.lock", release.suite()));
-            let what = format!("lock {}", path.display());
-            let lock = File::create(&path).map_err(LabError::io(&what))?;
-            lock.lock().map_err(LabError::io(&what))?;
+            let _one_at_a_time = lock(release, "slurm")?;
             match find(release)? {
                 Some(images) => images,
                 None => build(release, log)?,
@@ -142,6 +138,16 @@ pub fn prepare_all(
             })
             .collect()
     })
+}
+
+/// Held while images are built: two processes that build the same ones only slow each other down.
+pub(crate) fn lock(release: Release, what: &str) -> Result<File, LabError> {
+    let name = format!("straw-lab-{what}-{}.lock", release.suite());
+    let path = std::env::temp_dir().join(name);
+    let what = format!("lock {}", path.display());
+    let lock = File::create(&path).map_err(LabError::io(&what))?;
+    lock.lock().map_err(LabError::io(&what))?;
+    Ok(lock)
 }
 
 /// The images, if both are there.
@@ -191,20 +197,26 @@ fn target(release: Release, part: &str, tag: &str, package: Option<&str>) -> Res
     let label = package.map(|package| format!("--label={VERSION_LABEL}={package}"));
     docker(["build", "--quiet", "--target", part, "--tag", tag])
         .args(label)
-        .args([
-            format!("--build-arg=SUITE={}", release.suite()),
-            format!("--build-arg=APT_OPTIONS={}", release.apt_options()),
-            "-".to_owned(),
-        ])
+        .args(arguments(release))
+        .args(["-"])
         .stdin(RECIPE.as_bytes().to_vec())
         .limit(BUILD)
         .check()
         .map(drop)
 }
 
+/// What every recipe is told of the suite.
+pub(crate) fn arguments(release: Release) -> [String; 2] {
+    [
+        format!("--build-arg=SUITE={}", release.suite()),
+        format!("--build-arg=APT_OPTIONS={}", release.apt_options()),
+    ]
+}
+
 /// Makes sure of `debian:SUITE`.
-fn base(release: Release, log: &mut dyn FnMut(&str)) -> Result<(), LabError> {
+pub(crate) fn base(release: Release, log: &mut dyn FnMut(&str)) -> Result<(), LabError> {
     let image = debian(release);
+    let _one_at_a_time = lock(release, "base")?;
     if docker(["image", "inspect", &image]).run()?.success() {
         return Ok(());
     }
@@ -281,10 +293,15 @@ fn debian(release: Release) -> String {
     format!("debian:{}", release.suite())
 }
 
-/// The name of an image: it changes whenever the recipe does.
+/// The name of an image of a cluster.
 fn name(release: Release, part: &str) -> String {
+    named(release, part, RECIPE)
+}
+
+/// The name of an image: it changes whenever the recipe does.
+pub(crate) fn named(release: Release, part: &str, recipe: &str) -> String {
     let mut hash = Sha256::new();
-    hash.update(RECIPE);
+    hash.update(recipe);
     hash.update(release.apt_options());
     let digest: String = hash.finalize()[..6]
         .iter()

@@ -32,8 +32,10 @@
 //!
 //! Beside it, the ways in that a site may have: the [`Socket`] of a daemon, mounted in a client;
 //! tokens of our own ([`jwt`]) and of an [identity] provider; and [`tls`] in front of slurmctld. A
-//! [`BuiltImage`] is what somebody builds from a Dockerfile of theirs.
+//! [`BuiltImage`] is what somebody builds from a Dockerfile of theirs, and [artefact] what straw's
+//! packages are installed on.
 
+pub mod artefact;
 mod client;
 mod cluster;
 mod container;

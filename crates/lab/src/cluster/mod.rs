@@ -441,6 +441,21 @@ impl Cluster {
         client::create(options, &self.surroundings(), argv)
     }
 
+    /// Builds an image from this Dockerfile alone, and returns its name. It goes with the cluster.
+    ///
+    /// # Errors
+    ///
+    /// When Docker cannot build it.
+    pub fn build(&self, dockerfile: &str) -> Result<String, LabError> {
+        let name = format!("straw-lab/{}:{}", self.id, random::name()?);
+        docker(["build", "--quiet", "--tag", &name])
+            .args(self.labels.clone())
+            .args(["-"])
+            .stdin(dockerfile.as_bytes().to_vec())
+            .check()?;
+        Ok(name)
+    }
+
     /// What the next client needs to know.
     fn surroundings(&self) -> Surroundings<'_> {
         let number = 1 + self.clients.fetch_add(1, Ordering::Relaxed);

@@ -2,7 +2,8 @@
 //!
 //! The clusters need Docker. Where there is none, each test is reported as ignored, by name; with
 //! `CI=true` that is a failure. `STRAW_BIN` names the program to test; without it, it is the one
-//! that cargo has just built.
+//! that cargo has just built. `STRAW_DIST` names the directory of the artefacts to install; without
+//! it, the tests of these are ignored.
 //!
 //! A test that fails is tried once more, and the last line of a run names those that passed only
 //! then.
@@ -11,6 +12,7 @@
 
 mod adapting;
 mod clusters;
+mod dist;
 mod doctor;
 mod failover;
 mod fetch;
@@ -134,6 +136,16 @@ const NEWEST_TESTS: &[(&str, Test)] = &[
     ("supervise::orphans", supervise::orphans),
 ];
 
+/// Tests of what is given to others, for the newest release.
+const DIST_TESTS: &[(&str, Test)] = &[
+    ("dist::tarball", dist::tarball),
+    ("dist::wheel", dist::wheel),
+    ("dist::image", dist::image),
+];
+
+/// Those of them that differ from one Debian to the next.
+const LATER_DIST_TESTS: &[(&str, Test)] = &[("dist::package", dist::package)];
+
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let available = if arguments.list {
@@ -143,6 +155,15 @@ fn main() -> ExitCode {
     };
     if let Err(why) = &available {
         eprintln!("live tests cannot run: {why}");
+        if lab::provision::in_ci() {
+            return ExitCode::FAILURE;
+        }
+    }
+    let artefacts = arguments.list || dist::directory().is_some();
+    if !artefacts {
+        eprintln!(
+            "tests of dist:: cannot run: STRAW_DIST is not set; `cargo xtask test live` sets it"
+        );
         if lab::provision::in_ci() {
             return ExitCode::FAILURE;
         }
@@ -162,6 +183,8 @@ fn main() -> ExitCode {
         .iter()
         .map(|test| (test, &later[..]))
         .chain(tests);
+    let tests = tests.chain(DIST_TESTS.iter().map(|test| (test, &newest[..])));
+    let tests = tests.chain(LATER_DIST_TESTS.iter().map(|test| (test, &later[..])));
     for (&(name, test), of) in tests {
         for &(release, ref clusters) in releases.iter().filter(|(one, _)| of.contains(one)) {
             let clusters = Arc::clone(clusters);
@@ -169,13 +192,14 @@ fn main() -> ExitCode {
                 Trial::test(format!("{release}::{name}"), move || {
                     twice(&format!("{release}::{name}"), test, &clusters)
                 })
-                .with_ignored_flag(available.is_err()),
+                .with_ignored_flag(available.is_err() || name.starts_with("dist::") && !artefacts),
             );
         }
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
     // Here the clusters that were shared end.
     drop(releases);
+    dist::unload();
     let second = SECOND.lock().unwrap_or_else(PoisonError::into_inner);
     if !second.is_empty() {
         eprintln!("passed only at the second try: {}", second.join(", "));
