@@ -39,14 +39,10 @@ pub fn build(package: &str, name: &str) -> Result<PathBuf> {
 
 /// The directories whose names would stand in a binary, and what stands there in their place.
 fn places() -> Result<Vec<(PathBuf, String)>> {
-    let metadata: Value = serde_json::from_str(&capture(&mut cargo(&[
-        "metadata",
-        "--format-version=1",
-        &format!("--filter-platform={}", host()?),
-    ]))?)?;
+    let packages = packages(&host()?)?;
     // Wherever cargo's home is, and whatever stands for the registry in it.
-    let packages = metadata["packages"].as_array().into_iter().flatten();
     let crates: BTreeSet<&Path> = packages
+        .iter()
         .filter(|package| !package["source"].is_null())
         .filter_map(|package| {
             Path::new(package["manifest_path"].as_str()?)
@@ -67,6 +63,19 @@ fn places() -> Result<Vec<(PathBuf, String)>> {
             .map(|place| (place.to_owned(), "/crates".to_owned())),
     );
     Ok(places)
+}
+
+/// All packages that anything here needs on machines of this kind, as cargo describes them.
+pub fn packages(triple: &str) -> Result<Vec<Value>> {
+    let mut metadata: Value = serde_json::from_str(&capture(&mut cargo(&[
+        "metadata",
+        "--format-version=1",
+        &format!("--filter-platform={triple}"),
+    ]))?)?;
+    match metadata["packages"].take() {
+        Value::Array(packages) => Ok(packages),
+        _ => Err("cargo metadata names no packages".into()),
+    }
 }
 
 /// Where cargo puts what it builds.

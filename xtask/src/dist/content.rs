@@ -7,6 +7,7 @@ use clap_complete::Shell;
 
 use super::crates::{self, Crate};
 use super::man;
+use super::notices;
 use super::pack::File;
 use super::release::Release;
 use crate::Result;
@@ -24,6 +25,8 @@ pub struct Content {
     pub changelog: Vec<u8>,
     pub mit: Vec<u8>,
     pub apache: Vec<u8>,
+    /// The licences of all crates in the binary.
+    pub notices: String,
     /// The crates in the binary.
     pub crates: Vec<Crate>,
 }
@@ -34,6 +37,7 @@ impl Content {
         let file = |name: &str| {
             fs::read(root().join(name)).map_err(|error| format!("{name} cannot be read: {error}"))
         };
+        let crates = crates::in_binary(&release.triple)?;
         Ok(Self {
             binary: fs::read(binary)?,
             man: man::pages(&release)?,
@@ -44,7 +48,8 @@ impl Content {
             changelog: file("CHANGELOG.md")?,
             mit: file("LICENSE-MIT")?,
             apache: file("LICENSE-APACHE")?,
-            crates: crates::in_binary(&release.triple)?,
+            notices: notices::of(&crates)?,
+            crates,
             release,
         })
     }

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::PathBuf;
 
 use toml::Table;
 
 use crate::Result;
+use crate::binary;
 use crate::run::{capture, cargo, root};
 
 /// A crate in the binary.
@@ -17,6 +19,8 @@ pub struct Crate {
     pub licence: String,
     /// The SHA-256 of what the registry has; none for the crates of this repository.
     pub checksum: Option<String>,
+    /// The directory of its source.
+    pub place: PathBuf,
     /// The [keys](Self::key) of the crates that it needs.
     pub needs: BTreeSet<String>,
 }
@@ -54,6 +58,13 @@ pub fn in_binary(triple: &str) -> Result<Vec<Crate>> {
         );
         if let Some(one) = crates.get_mut(&key) {
             one.checksum = text("checksum").map(str::to_owned);
+        }
+    }
+    for package in binary::packages(triple)? {
+        let text = |key: &str| package[key].as_str().unwrap_or_default().to_owned();
+        let manifest = PathBuf::from(text("manifest_path"));
+        if let Some(one) = crates.get_mut(&format!("{}@{}", text("name"), text("version"))) {
+            one.place = manifest.parent().map(PathBuf::from).unwrap_or_default();
         }
     }
     Ok(crates.into_values().collect())
@@ -97,6 +108,7 @@ fn read_tree(tree: &str) -> Result<BTreeMap<String, Crate>> {
             // As crates wrote it before there was SPDX.
             licence: licence.replace('/', " OR "),
             checksum: None,
+            place: PathBuf::new(),
             needs: BTreeSet::new(),
         };
         let key = one.key();

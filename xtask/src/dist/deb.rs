@@ -69,6 +69,10 @@ fn data(content: &Content) -> Result<Vec<File>> {
     let mut files = vec![
         File::executable("./usr/bin/straw", &*content.binary),
         File::new(format!("{doc}/README.md.gz"), gzip(&content.readme)?),
+        File::new(
+            format!("{doc}/THIRD-PARTY.txt.gz"),
+            gzip(content.notices.as_bytes())?,
+        ),
         File::new(format!("{doc}/changelog.gz"), gzip(&content.changelog)?),
         File::new(
             format!("{doc}/changelog.Debian.gz"),
@@ -152,7 +156,8 @@ fn copyright(content: &Content) -> String {
 Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 Upstream-Name: straw
 Upstream-Contact: {MAINTAINER}
-Comment: These crates are linked into the binary, each under its own licence:
+Comment: These crates are linked into the binary, each under its own licence, whose
+ texts are in THIRD-PARTY.txt.gz:
 {crates}\
  So are Rust's standard library (MIT OR Apache-2.0) and, of the system that it
  was built on, glibc (LGPL-2.1-or-later) and libgcc (GPL-3.0-or-later WITH

@@ -14,6 +14,7 @@ mod crates;
 mod deb;
 mod image;
 mod man;
+mod notices;
 mod pack;
 mod release;
 mod sbom;

@@ -20,6 +20,8 @@ pub fn make(content: &Content) -> Result<Artefact> {
             &*content.apache,
         ),
     ];
+    let notices = format!("{top}/share/doc/straw/THIRD-PARTY.txt");
+    files.push(File::new(notices, &*content.notices));
     files.extend(content.completions(&top, "site-functions"));
     for (name, page) in &content.man {
         files.push(File::new(format!("{top}/share/man/man1/{name}"), &**page));

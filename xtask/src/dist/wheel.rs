@@ -30,6 +30,10 @@ pub fn make(content: &Content) -> Result<Artefact> {
         File::new(format!("{info}/WHEEL"), wheel(release, &platforms)),
         File::new(format!("{info}/licenses/LICENSE-APACHE"), &*content.apache),
         File::new(format!("{info}/licenses/LICENSE-MIT"), &*content.mit),
+        File::new(
+            format!("{info}/licenses/THIRD-PARTY.txt"),
+            &*content.notices,
+        ),
     ];
     // By the standard it comes last, and has no digest of itself.
     let path = format!("{info}/RECORD");
@@ -62,6 +66,7 @@ Keywords: slurm,hpc,container,configless
 License-Expression: {LICENCE}
 License-File: LICENSE-APACHE
 License-File: LICENSE-MIT
+License-File: THIRD-PARTY.txt
 Classifier: Environment :: Console
 Classifier: Operating System :: POSIX :: Linux
 Classifier: Programming Language :: Rust
