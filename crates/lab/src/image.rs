@@ -19,6 +19,8 @@ use crate::release::Release;
 
 const RECIPE: &str = include_str!("../images/Dockerfile");
 
+const PACKAGES: &str = include_str!("../images/packages.Dockerfile");
+
 /// The label with the version of the packages.
 const VERSION_LABEL: &str = "straw-lab-slurm";
 
@@ -148,6 +150,57 @@ pub(crate) fn lock(release: Release, what: &str) -> Result<File, LabError> {
     let lock = File::create(&path).map_err(LabError::io(&what))?;
     lock.lock().map_err(LabError::io(&what))?;
     Ok(lock)
+}
+
+/// An image of a user's that is made of nothing but a suite's packages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packaged {
+    /// Its name.
+    pub name: String,
+    /// How many bytes the packages added to the base image.
+    pub added: u64,
+}
+
+/// Makes sure of an image that has these packages of a release's suite, those that they depend on, and
+/// alice. It stays, like the others.
+///
+/// # Errors
+///
+/// As [`prepare`].
+pub fn with_packages(
+    release: Release,
+    packages: &[&str],
+    log: &mut dyn FnMut(&str),
+) -> Result<Packaged, LabError> {
+    let packages = packages.join(" ");
+    let digest = digest(&[PACKAGES, release.apt_options(), &packages]);
+    let name = format!("straw-lab/packages:{}-{digest}", release.suite());
+    if !docker(["image", "inspect", &name]).run()?.success() {
+        base(release, log)?;
+        log(&format!("installing {packages} in an image"));
+        docker(["build", "--quiet", "--tag", &name])
+            .args([
+                format!("--build-arg=SUITE={}", release.suite()),
+                format!("--build-arg=APT_OPTIONS={}", release.apt_options()),
+                format!("--build-arg=PACKAGES={packages}"),
+                "-".to_owned(),
+            ])
+            .stdin(PACKAGES.as_bytes().to_vec())
+            .limit(BUILD)
+            .check()?;
+    }
+    let added = size(&name)?.saturating_sub(size(&debian(release))?);
+    Ok(Packaged { name, added })
+}
+
+/// The bytes of an image.
+fn size(image: &str) -> Result<u64, LabError> {
+    let size = docker(["image", "inspect", "--format={{.Size}}", image])
+        .check()?
+        .text();
+    size.parse()
+        .map_err(std::io::Error::other)
+        .map_err(LabError::io(format!("read the size of {image}")))
 }
 
 /// The images, if both are there.
@@ -300,14 +353,19 @@ fn name(release: Release, part: &str) -> String {
 
 /// The name of an image: it changes whenever the recipe does.
 pub(crate) fn named(release: Release, part: &str, recipe: &str) -> String {
+    let digest = digest(&[recipe, release.apt_options()]);
+    format!("straw-lab/{part}:{}-{digest}", release.suite())
+}
+
+fn digest(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
-    hash.update(recipe);
-    hash.update(release.apt_options());
-    let digest: String = hash.finalize()[..6]
+    for part in parts {
+        hash.update(part);
+    }
+    hash.finalize()[..6]
         .iter()
         .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("straw-lab/{part}:{}-{digest}", release.suite())
+        .collect()
 }
 
 /// The release and the series of a Debian version: `24.11.5-4+deb13u1` is of 24.11.5 and 24.11.
