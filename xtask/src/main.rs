@@ -5,6 +5,7 @@
 //! cargo xtask demo --record    the same, and the picture of it in the README
 //! cargo xtask test [STEP]...   everything that must hold before a change lands
 //! cargo xtask bench            what straw costs beside Slurm's own commands
+//! cargo xtask bench compare    the ways to make a container a client, into docs/comparison.md
 //! cargo xtask docs             docs/ as a book to read in a browser
 //! cargo xtask dist [--check]   what is given to others, and how large it is
 //! ```
@@ -27,6 +28,7 @@ usage: cargo xtask demo [RELEASE]   boot a real cluster (22.05, 24.11 or 26.05) 
        cargo xtask demo --record    and make the picture of it that the README shows
        cargo xtask test [STEP]...   run all checks and tests, or some: see `cargo xtask test --list`
        cargo xtask bench            measure straw beside Slurm's own commands
+       cargo xtask bench compare    measure all ways to make a container a client, and write the page
        cargo xtask docs             make a book of docs/ in target/book
        cargo xtask dist [--check]   make tarball, package, wheel, image and SBOM in target/dist; or
                                     see whether two clones of a commit give the same";
@@ -42,7 +44,8 @@ fn main() -> ExitCode {
         ["demo", "--record"] => demo::run("26.05", true),
         ["demo", release] => demo::run(release, false),
         ["test", steps @ ..] => test::run(steps),
-        ["bench"] => bench::run(),
+        ["bench"] => bench::costs(),
+        ["bench", "compare"] => bench::compare(),
         ["docs"] => docs::run(),
         ["dist"] => dist::run(),
         ["dist", "--check"] => dist::check(),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use lab::{ClientNetwork, ClientOptions, Cluster, Container, Release, image, provision};
 use serde_json::Value;
 
+use super::sdiag;
 use crate::Result;
 use crate::binary;
 use crate::run::say;
@@ -216,32 +217,10 @@ fn calls(cluster: &Cluster, client: &Container, token: &str, command: &[&str]) -
         .env("SLURM_CONF_SERVER", "127.0.0.1")
         .check()?;
     let counted = controller.exec(["sdiag"]).check()?.text();
-    let by_type = counted
-        .lines()
-        .skip_while(|line| !line.contains("statistics by message type"))
-        .skip(1)
-        .take_while(|line| !line.trim().is_empty());
-    let mut types = Vec::new();
-    for line in by_type {
-        let mut words = line.split_whitespace();
-        let name = words.next().unwrap_or_default();
-        let count = line
-            .split("count:")
-            .nth(1)
-            .and_then(|rest| rest.split_whitespace().next());
-        // sdiag's own, and what nodes send.
-        let by_users = [
-            "REQUEST_STATS",
-            "REQUEST_NODE_REG",
-            "MESSAGE_NODE_REG",
-            "REQUEST_PING",
-        ];
-        if let Some(count) = count
-            && !by_users.iter().any(|other| name.starts_with(other))
-        {
-            types.push(format!("{count} {name}"));
-        }
-    }
+    let types: Vec<String> = sdiag::of_commands(&counted)
+        .into_iter()
+        .map(|of| format!("{} {}", of.count, of.name))
+        .collect();
     Ok(types.join(", "))
 }
 

@@ -1,0 +1,116 @@
+//! The page that a run becomes: tables with a column for each way, and prose around them.
+
+use std::fmt::Write;
+
+/// A row: what was looked at, and a cell for each way.
+pub struct Row {
+    pub name: String,
+    pub cells: Vec<String>,
+}
+
+impl Row {
+    pub fn new(name: impl Into<String>, cells: impl IntoIterator<Item = String>) -> Self {
+        Self {
+            name: name.into(),
+            cells: cells.into_iter().collect(),
+        }
+    }
+}
+
+/// A table in Markdown. Neighbours who say the same each keep their cell, so that a column can be
+/// read by itself.
+pub fn table(head: &[&str], rows: &[Row]) -> String {
+    let mut text = String::new();
+    line(&mut text, "", head.iter().copied());
+    text += "|---|";
+    text += &"---|".repeat(head.len());
+    text.push('\n');
+    for row in rows {
+        line(&mut text, &row.name, row.cells.iter().map(String::as_str));
+    }
+    text
+}
+
+fn line<'a>(text: &mut String, name: &str, cells: impl Iterator<Item = &'a str>) {
+    text.push_str("| ");
+    text.push_str(&cell(name));
+    text.push_str(" |");
+    for content in cells {
+        let _never_fails = write!(text, " {} |", cell(content));
+    }
+    text.push('\n');
+}
+
+/// What would end a cell or a line is not there.
+fn cell(content: &str) -> String {
+    content.replace('\n', " ").replace('|', "\\|")
+}
+
+/// A time as a reader wants it: no more digits than the measurement has.
+pub fn seconds(seconds: f64) -> String {
+    match seconds {
+        short if short < 0.095 => format!("{:.0} ms", short * 1000.0),
+        medium if medium < 9.95 => format!("{medium:.1} s"),
+        long => format!("{long:.0} s"),
+    }
+}
+
+/// The line of what a command said that says most, without its time: the first that is an error, or
+/// the first of all.
+pub fn telling_line(said: &str) -> String {
+    let lines = || said.lines().map(str::trim).filter(|line| !line.is_empty());
+    let is_error = |line: &&str| line.contains("error") || line.contains("fatal");
+    let first = lines().find(is_error).or_else(|| lines().next());
+    let first = first.unwrap_or("nothing at all");
+    // The daemons' logs begin with a time: [2026-11-23T08:20:06.650]
+    let first = match first
+        .strip_prefix('[')
+        .and_then(|line| line.split_once("] "))
+    {
+        Some((time, rest)) if time.starts_with("20") => rest,
+        _ => first,
+    };
+    let mut short: String = first.chars().take(150).collect();
+    if short.len() < first.len() {
+        short.push('…');
+    }
+    match lines().count() {
+        0 | 1 => format!("`{short}`"),
+        2 => format!("`{short}` and another line"),
+        all => format!("`{short}` and {} more lines", all - 1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_has_a_cell_for_each_way() {
+        let rows = [Row::new("ports", ["none".to_owned(), "a|b\nc".to_owned()])];
+        assert_eq!(
+            table(&["one", "two"], &rows),
+            "|  | one | two |\n|---|---|---|\n| ports | none | a\\|b c |\n"
+        );
+    }
+
+    #[test]
+    fn times_have_as_many_digits_as_they_are_worth() {
+        let shown = [0.0042, 0.0949, 0.123, 9.94, 9.96, 30.2].map(seconds);
+        assert_eq!(shown, ["4 ms", "95 ms", "0.1 s", "9.9 s", "10 s", "30 s"]);
+    }
+
+    #[test]
+    fn a_message_is_its_telling_line_without_a_time() {
+        assert_eq!(telling_line(""), "`nothing at all`");
+        assert_eq!(
+            telling_line("[2026-11-23T08:20:06.650] fatal: no\n"),
+            "`fatal: no`"
+        );
+        assert_eq!(
+            telling_line("Terminated\n\nsinfo: error: [no] time\n"),
+            "`sinfo: error: [no] time` and another line"
+        );
+        assert!(telling_line(&"x".repeat(300)).ends_with("x…`"));
+    }
+}

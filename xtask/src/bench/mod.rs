@@ -1,0 +1,18 @@
+//! Measurements on real clusters: what straw costs, and how it compares with the other ways to make
+//! a container a client of one.
+
+mod compare;
+mod costs;
+mod sdiag;
+
+use crate::Result;
+
+/// What straw costs beside Slurm's own way to be configless.
+pub fn costs() -> Result {
+    costs::run()
+}
+
+/// All ways side by side, as a page.
+pub fn compare() -> Result {
+    compare::run()
+}
