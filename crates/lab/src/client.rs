@@ -1,6 +1,7 @@
 //! Containers of users: Slurm's commands, perhaps straw, and nothing else.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::cluster::Cluster;
 use crate::container::Container;
@@ -34,6 +35,8 @@ pub struct ClientOptions {
     volumes: Vec<Volume>,
     user: Option<String>,
     env: Vec<(String, String)>,
+    beside: Option<String>,
+    options: Vec<String>,
 }
 
 /// A volume of the cluster's in a client.
@@ -76,6 +79,13 @@ impl ClientOptions {
         self
     }
 
+    /// Has it share the network of another container, as the containers of a pod do.
+    #[must_use]
+    pub fn beside(mut self, container: &Container) -> Self {
+        self.beside = Some(container.name().to_owned());
+        self
+    }
+
     /// Chooses another image than the client image of the cluster's release, such as
     /// [`Images::client`](crate::Images::client) of another release, or
     /// [`Images::debian`](crate::Images::debian), which has nothing of Slurm or munge.
@@ -106,7 +116,8 @@ impl ClientOptions {
         self
     }
 
-    /// Makes the root file system read-only. `/usr/local/bin` is not: straw goes there.
+    /// Makes the root file system read-only. `/usr/local/bin` is not where [`straw`](Self::straw) goes
+    /// there.
     #[must_use]
     pub fn read_only(mut self) -> Self {
         self.read_only = true;
@@ -144,6 +155,13 @@ impl ClientOptions {
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Adds an option of `docker create` that nothing else here stands for: `--cap-drop=ALL`.
+    #[must_use]
+    pub fn option(mut self, option: &str) -> Self {
+        self.options.push(option.to_owned());
         self
     }
 
@@ -225,9 +243,10 @@ fn run(
     around: &Surroundings<'_>,
     how: &[&str],
 ) -> Result<Process, LabError> {
-    let network = match options.network {
-        ClientNetwork::Cluster => format!("--network={}", around.network),
-        ClientNetwork::Controller(index) => {
+    let network = match (&options.beside, options.network) {
+        (Some(container), _) => format!("--network=container:{container}"),
+        (None, ClientNetwork::Cluster) => format!("--network={}", around.network),
+        (None, ClientNetwork::Controller(index)) => {
             format!("--network=container:{}", around.controllers[index].name())
         }
     };
@@ -264,17 +283,19 @@ fn run(
         ));
     }
     if options.read_only {
+        mounts.push("--read-only".to_owned());
         // A volume without a name, which goes with the container.
         let bin = STRAW
             .rsplit_once('/')
             .map_or("/", |(directory, _)| directory);
-        mounts.extend(["--read-only".to_owned(), format!("--volume={bin}")]);
+        mounts.extend(options.straw.iter().map(|_| format!("--volume={bin}")));
     }
     mounts.extend(options.tmpfs.iter().map(|tmpfs| format!("--tmpfs={tmpfs}")));
     let mut run = docker(how.iter().copied())
         .args(["--name", &around.name, &network])
         .args(around.labels)
-        .args(mounts);
+        .args(mounts)
+        .args(options.options.iter().cloned());
     for (name, value) in &options.env {
         run = run.args([format!("--env={name}")]).env(name, value);
     }
@@ -298,6 +319,39 @@ impl FirstProcess {
         docker(["start", "--attach", "--interactive", self.container.name()])
             .stdin(stdin.into())
             .run()
+    }
+
+    /// Starts it, and leaves it running.
+    ///
+    /// # Errors
+    ///
+    /// When Docker cannot start it.
+    pub fn start(&self) -> Result<(), LabError> {
+        docker(["start", self.container.name()]).check().map(drop)
+    }
+
+    /// Waits for its end, and returns what it has left behind; any exit status is a result.
+    ///
+    /// # Errors
+    ///
+    /// When it does not end in this time.
+    pub fn wait(&self, limit: Duration) -> Result<Output, LabError> {
+        let status = docker(["wait", self.container.name()]).limit(limit);
+        let status = status.check()?.text();
+        Ok(Output {
+            // Docker's own number, which always is one.
+            status: status.parse().unwrap_or(-1),
+            ..self.said()?
+        })
+    }
+
+    /// What it has written so far.
+    ///
+    /// # Errors
+    ///
+    /// When Docker has no such container any more.
+    pub fn said(&self) -> Result<Output, LabError> {
+        docker(["logs", self.container.name()]).check()
     }
 
     /// Its container, for commands beside it.

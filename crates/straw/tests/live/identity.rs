@@ -35,7 +35,7 @@ fn show(client: &Container, token: &str) -> Result<(String, Value), Failed> {
 }
 
 /// What a service account's token says, as Kubernetes projects it into a pod.
-fn service_account() -> Value {
+pub fn service_account() -> Value {
     json!({
         "aud": ["slurm"],
         "exp": now() + 3600,

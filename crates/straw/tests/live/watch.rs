@@ -16,10 +16,10 @@ use crate::clusters::{Clusters, client, expect, holds, lacks, plain, same, straw
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What every token begins with: `{"`.
-const OF_A_TOKEN: &str = "eyJ";
+pub const OF_A_TOKEN: &str = "eyJ";
 
 /// Asks again and again until there is an answer.
-fn until<T>(
+pub fn until<T>(
     what: &str,
     mut answer: impl FnMut() -> Result<Option<T>, Failed>,
 ) -> Result<T, Failed> {
@@ -121,7 +121,7 @@ fn has_conf(of: &Container, cluster: &Cluster, directory: &str) -> Result<(), Fa
 }
 
 /// slurm.conf with a line more, everywhere on the controllers.
-fn change(cluster: &Cluster, line: &str) -> Result<(), Failed> {
+pub fn change(cluster: &Cluster, line: &str) -> Result<(), Failed> {
     let mut conf = cluster.controller_file("slurm.conf")?;
     conf.extend(format!("{line}\n").into_bytes());
     cluster.write_controller_file("slurm.conf", &conf)?;

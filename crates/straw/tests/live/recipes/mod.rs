@@ -1,6 +1,7 @@
 //! The recipes in examples/, each built as its README says and used in a real cluster.
 
 mod docker;
+mod kubernetes;
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,11 @@ use libtest_mimic::Failed;
 use crate::Test;
 use crate::clusters::program;
 
-pub const TESTS: &[(&str, Test)] = &[("recipes::docker_shims", docker::shims)];
+pub const TESTS: &[(&str, Test)] = &[
+    ("recipes::docker_shims", docker::shims),
+    ("recipes::kubernetes_job", kubernetes::job),
+    ("recipes::kubernetes_dashboard", kubernetes::dashboard),
+];
 
 /// What no image of a recipe may hold, in any layer, wherever it is.
 const SECRETS: &[&str] = &[
