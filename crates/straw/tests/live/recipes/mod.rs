@@ -2,6 +2,7 @@
 
 mod docker;
 mod kubernetes;
+mod systemd;
 
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("recipes::docker_shims", docker::shims),
     ("recipes::kubernetes_job", kubernetes::job),
     ("recipes::kubernetes_dashboard", kubernetes::dashboard),
+    ("recipes::systemd", systemd::units),
 ];
 
 /// What no image of a recipe may hold, in any layer, wherever it is.
@@ -36,8 +38,13 @@ fn folder(recipe: &str) -> PathBuf {
 /// The image that the Dockerfile of a recipe makes with straw and the Slurm of a release. It holds
 /// none of [`SECRETS`].
 fn image(recipe: &str, release: Release) -> Result<BuiltImage, Failed> {
+    built(&folder(recipe), release)
+}
+
+/// As [`image`], of any directory.
+fn built(directory: &Path, release: Release) -> Result<BuiltImage, Failed> {
     let straw = BuiltImage::straw(&program())?;
-    let image = BuiltImage::recipe(&folder(recipe), release, &straw)?;
+    let image = BuiltImage::recipe(directory, release, &straw)?;
     let files = image.files()?;
     let secret = files.iter().find(|file| {
         let name = file.rsplit('/').next().unwrap_or_default();
@@ -45,6 +52,9 @@ fn image(recipe: &str, release: Release) -> Result<BuiltImage, Failed> {
     });
     match secret {
         None => Ok(image),
-        Some(secret) => Err(format!("the image of {recipe} holds /{secret}").into()),
+        Some(secret) => {
+            let directory = directory.display();
+            Err(format!("the image of {directory} holds /{secret}").into())
+        }
     }
 }
