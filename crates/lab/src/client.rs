@@ -1,7 +1,7 @@
 //! Containers of users: Slurm's commands, perhaps straw, and nothing else.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::cluster::Cluster;
 use crate::container::Container;
@@ -321,7 +321,7 @@ impl FirstProcess {
             .run()
     }
 
-    /// Starts it, and leaves it running.
+    /// Starts it and leaves it to itself.
     ///
     /// # Errors
     ///
@@ -345,13 +345,30 @@ impl FirstProcess {
         })
     }
 
-    /// What it has written so far.
+    /// What it has said since it was [started](Self::start), and its exit status if it has ended, 0
+    /// otherwise.
     ///
     /// # Errors
     ///
-    /// When Docker has no such container any more.
+    /// When Docker does not answer.
     pub fn said(&self) -> Result<Output, LabError> {
-        docker(["logs", self.container.name()]).check()
+        let mut said = docker(["logs", self.container.name()]).check()?;
+        let format = "--format={{.State.ExitCode}}";
+        let state = docker(["container", "inspect", format, self.container.name()]).check()?;
+        said.status = state.text().parse().unwrap_or(-1);
+        Ok(said)
+    }
+
+    /// Ends it as `docker stop` does, with SIGTERM and ten seconds later with SIGKILL, and returns
+    /// how long that took.
+    ///
+    /// # Errors
+    ///
+    /// When Docker does not answer.
+    pub fn stop(&self) -> Result<Duration, LabError> {
+        let began = Instant::now();
+        docker(["stop", self.container.name()]).check()?;
+        Ok(began.elapsed())
     }
 
     /// Its container, for commands beside it.

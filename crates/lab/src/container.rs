@@ -74,6 +74,8 @@ impl Container {
             umask 077; cat > "$1.part"
             chown "$3" "$1.part"; chmod "$2" "$1.part"; mv -f "$1.part" "$1""#;
         self.exec(["sh", "-c", script, "put", path, &format!("{mode:o}"), owner])
+            // Whoever the image is for.
+            .user("0")
             .stdin(bytes)
             .check()
             .map(drop)

@@ -32,12 +32,13 @@
 //!
 //! Beside it, the ways in that a site may have: the [`Socket`] of a daemon, mounted in a client;
 //! tokens of our own ([`jwt`]) and of an [identity] provider; and [`tls`] in front of slurmctld. A
-//! [`BuiltImage`] is what somebody builds from a Dockerfile of theirs, and [artefact] what straw's
-//! packages are installed on.
+//! [`BuiltImage`] is what somebody builds from a Dockerfile of theirs, a [`Compose`] what they start
+//! with a compose file, and [artefact] what straw's packages are installed on.
 
 pub mod artefact;
 mod client;
 mod cluster;
+mod compose;
 mod container;
 mod empty_root;
 mod error;
@@ -57,6 +58,7 @@ pub mod tls;
 
 pub use client::{ClientNetwork, ClientOptions, FirstProcess};
 pub use cluster::{Builder, Cluster};
+pub use compose::Compose;
 pub use container::{Container, Exec};
 pub use empty_root::EmptyRoot;
 pub use error::{LabError, Unavailable};

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -21,6 +22,9 @@ use crate::tar::{Entry, archive};
 
 /// How long an image may take to be built, packages and all.
 const BUILD: Duration = Duration::from_secs(900);
+
+/// Held while a recipe is built on the Debian of a release.
+static BUILDING: [Mutex<()>; Release::ALL.len()] = [const { Mutex::new(()) }; _];
 
 /// An image of ours, which goes with this value; the cached layers of its build stay.
 #[derive(Debug)]
@@ -52,6 +56,11 @@ impl BuiltImage {
     ///
     /// When it cannot be built; what was said is in the error.
     pub fn recipe(directory: &Path, release: Release, straw: &Self) -> Result<Self, LabError> {
+        // Two that install the same packages at the same time only slow each other down: the second
+        // finds a cached layer.
+        let _one_at_a_time = BUILDING[release as usize]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let debian = image::settled(release)?;
         let name = directory.file_name().unwrap_or_default().to_string_lossy();
         Self::build(&name, |build| {

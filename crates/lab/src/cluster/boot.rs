@@ -39,6 +39,10 @@ pub(super) fn boot(options: Builder, images: Images) -> Result<Cluster, LabError
     if options.backup {
         make_volume(&state, &labels)?;
     }
+    let home = volume(&id, "home");
+    if options.home {
+        make_volume(&home, &labels)?;
+    }
 
     let jwt_key = match &options.jwt_key {
         None => random::bytes::<32>()?.to_vec(),
@@ -81,6 +85,7 @@ pub(super) fn boot(options: Builder, images: Images) -> Result<Cluster, LabError
         let name = format!("straw-lab-{id}-{}", host.name);
         let state =
             (options.backup && host.name != "node1").then(|| format!("--volume={state}:{STATE}"));
+        let home = options.home.then(|| format!("--volume={home}:/home"));
         let socket = volume(&id, host.name);
         make_volume(&socket, &labels)?;
         let directory = options.auth.directory(host.name);
@@ -91,6 +96,7 @@ pub(super) fn boot(options: Builder, images: Images) -> Result<Cluster, LabError
             // million of them.
             .args(["--ulimit", "nofile=4096"])
             .args(state)
+            .args(home)
             .args([format!("--volume={socket}:{directory}")])
             .args(&labels)
             .args([images.controller.as_str(), "sleep", "infinity"])

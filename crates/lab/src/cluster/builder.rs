@@ -23,6 +23,7 @@ pub struct Builder {
     pub(super) jwks: Option<String>,
     pub(super) alt_parameters: Vec<String>,
     pub(super) jwt_key: Option<Vec<u8>>,
+    pub(super) home: bool,
 }
 
 /// The account that slurmctld runs as.
@@ -56,6 +57,7 @@ impl Builder {
             jwks: None,
             alt_parameters: Vec::new(),
             jwt_key: None,
+            home: false,
         }
     }
 
@@ -126,6 +128,13 @@ impl Builder {
     /// here.
     pub fn jwt_key_of(mut self, other: &Cluster) -> Self {
         self.jwt_key = Some(other.jwt_key().to_vec());
+        self
+    }
+
+    /// Lets the hosts share `/home`, as those of most sites do. A client that is to share it too has
+    /// the [volume](crate::ClientOptions::volume) `home`.
+    pub fn home(mut self, yes: bool) -> Self {
+        self.home = yes;
         self
     }
 
