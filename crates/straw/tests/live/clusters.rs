@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lab::{Auth, Builder, ClientOptions, Cluster, Container, Exec, Output, Release};
 use libtest_mimic::Failed;
+
+/// The longest that something may take that takes a moment, and that a backup may take to take over.
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The clusters of one release.
 pub struct Clusters {
@@ -123,6 +126,24 @@ pub fn same_set(cluster: &Cluster, client: &Container, directory: &str) -> Resul
     let fetched = all(client, directory)?.text();
     let original = all(cluster.controller(0), "/etc/slurm")?.text();
     same("the client set", fetched, original)
+}
+
+/// Calls until it is as it should be.
+pub fn until(
+    what: &str,
+    mut call: impl FnMut() -> Result<Output, Failed>,
+    good: impl Fn(&Output) -> bool,
+) -> Result<Output, Failed> {
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        let output = call()?;
+        if good(&output) {
+            return Ok(output);
+        }
+        if Instant::now() > give_up {
+            return Err(format!("{what}: still {output}").into());
+        }
+    }
 }
 
 /// Fails, with all that was said, unless the command ended with this status.

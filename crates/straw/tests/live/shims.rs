@@ -2,19 +2,17 @@
 //! through a new token, a new configuration and a controller that fails.
 
 use std::thread;
-use std::time::{Duration, Instant};
 
 use lab::{Cluster, Container, Exec, Output};
 use libtest_mimic::Failed;
 use serde_json::json;
 
-use crate::clusters::{Clusters, client, expect, holds, lacks, now, plain, same, straw};
+use crate::clusters::{
+    Clusters, PATIENCE, client, expect, holds, lacks, now, plain, same, straw, until,
+};
 
 /// Where the token of alice is, for shims that have a file.
 const TOKEN: &str = "/run/jwt/token";
-
-/// The longest that something may take that takes a moment, and that a backup may take to take over.
-const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A client with shims and settings.
 fn with_shims(cluster: &Cluster, settings: &str) -> Result<Container, Failed> {
@@ -145,24 +143,6 @@ const EXPORTER: &str = r#"
         sleep 0.2
     done
 "#;
-
-/// Calls until it is as it should be.
-fn until(
-    what: &str,
-    mut call: impl FnMut() -> Result<Output, Failed>,
-    good: impl Fn(&Output) -> bool,
-) -> Result<Output, Failed> {
-    let give_up = Instant::now() + PATIENCE;
-    loop {
-        let output = call()?;
-        if good(&output) {
-            return Ok(output);
-        }
-        if Instant::now() > give_up {
-            return Err(format!("{what}: still {output}").into());
-        }
-    }
-}
 
 /// An exporter's life, and the same for a command that needs no controller.
 pub fn exporter(clusters: &Clusters) -> Result<(), Failed> {

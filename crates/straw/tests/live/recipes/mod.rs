@@ -6,13 +6,14 @@ mod systemd;
 
 use std::path::{Path, PathBuf};
 
-use lab::{BuiltImage, Release};
+use lab::{BuiltImage, ClientOptions, Cluster, Container, Release};
 use libtest_mimic::Failed;
 
 use crate::Test;
 use crate::clusters::program;
 
 pub const TESTS: &[(&str, Test)] = &[
+    ("recipes::docker_entrypoint", docker::entrypoint),
     ("recipes::docker_shims", docker::shims),
     ("recipes::kubernetes_job", kubernetes::job),
     ("recipes::kubernetes_dashboard", kubernetes::dashboard),
@@ -56,5 +57,37 @@ fn built(directory: &Path, release: Release) -> Result<BuiltImage, Failed> {
             let directory = directory.display();
             Err(format!("the image of {directory} holds /{secret}").into())
         }
+    }
+}
+
+/// The user that the images of recipes are for.
+const USER: &str = "1000";
+
+/// A directory with a token, as a recipe mounts it.
+struct TokenDirectory {
+    writer: Container,
+    volume: String,
+}
+
+impl TokenDirectory {
+    /// One of this name, with nothing in it.
+    fn new(cluster: &Cluster, volume: &str) -> Result<Self, Failed> {
+        let options = ClientOptions::default().volume(volume, "/run/jwt", false);
+        Ok(Self {
+            writer: cluster.client(&options)?,
+            volume: volume.to_owned(),
+        })
+    }
+
+    /// Puts another token there, readable by the user of the image alone.
+    fn put(&self, token: &str) -> Result<(), Failed> {
+        Ok(self.writer.put("/run/jwt/token", token, 0o600, USER)?)
+    }
+
+    /// A container of an image, with this directory.
+    fn mounted(&self, image: &BuiltImage) -> ClientOptions {
+        ClientOptions::default()
+            .image(image.name())
+            .volume(&self.volume, "/run/jwt", true)
     }
 }
