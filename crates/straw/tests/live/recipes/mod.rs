@@ -1,6 +1,7 @@
 //! The recipes in examples/, each built as its README says and used in a real cluster.
 
 mod docker;
+mod prometheus;
 mod kubernetes;
 mod systemd;
 
@@ -13,6 +14,7 @@ use crate::Test;
 use crate::clusters::program;
 
 pub const TESTS: &[(&str, Test)] = &[
+    ("recipes::prometheus", prometheus::exporter),
     ("recipes::docker_entrypoint", docker::entrypoint),
     ("recipes::docker_shims", docker::shims),
     ("recipes::kubernetes_job", kubernetes::job),
