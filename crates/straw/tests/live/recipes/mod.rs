@@ -1,5 +1,6 @@
 //! The recipes in examples/, each built as its README says and used in a real cluster.
 
+mod ci;
 mod compose;
 mod docker;
 mod prometheus;
@@ -17,6 +18,7 @@ use crate::clusters::program;
 pub const TESTS: &[(&str, Test)] = &[
     ("recipes::prometheus", prometheus::exporter),
     ("recipes::compose", compose::sidecar),
+    ("recipes::ci", ci::jobs),
     ("recipes::docker_entrypoint", docker::entrypoint),
     ("recipes::docker_shims", docker::shims),
     ("recipes::kubernetes_job", kubernetes::job),
