@@ -3,6 +3,7 @@
 mod ci;
 mod compose;
 mod docker;
+mod libslurm;
 mod prometheus;
 mod kubernetes;
 mod systemd;
@@ -17,6 +18,7 @@ use crate::clusters::program;
 
 pub const TESTS: &[(&str, Test)] = &[
     ("recipes::prometheus", prometheus::exporter),
+    ("recipes::libslurm", libslurm::program),
     ("recipes::compose", compose::sidecar),
     ("recipes::ci", ci::jobs),
     ("recipes::docker_entrypoint", docker::entrypoint),
