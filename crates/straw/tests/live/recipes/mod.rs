@@ -3,9 +3,9 @@
 mod ci;
 mod compose;
 mod docker;
+mod kubernetes;
 mod libslurm;
 mod prometheus;
-mod kubernetes;
 mod systemd;
 
 use std::path::{Path, PathBuf};
