@@ -136,7 +136,11 @@ struct Run {
 /// The page: what stands in `page.md`, with the run's tables in their places.
 fn page(run: &Run) -> String {
     let ways: Vec<&str> = WAYS.iter().map(|way| way.title).collect();
-    let said: String = run.said.iter().map(said).collect();
+    let said: String = run
+        .said
+        .chunk_by(|one, other| one.fault == other.fault)
+        .map(said)
+        .collect();
     let places = [
         ("{date}", run.date.clone()),
         ("{commit}", run.commit.clone()),
@@ -157,9 +161,14 @@ fn page(run: &Run) -> String {
     )
 }
 
-fn said(message: &Message) -> String {
-    let ways = message.ways.join(", ");
-    format!("- {}, {ways}: {}\n", message.fault, message.text)
+/// What was said in one fault.
+fn said(messages: &[Message]) -> String {
+    let fault = messages.first().map_or("", |message| message.fault);
+    let said: Vec<String> = messages
+        .iter()
+        .map(|message| format!("{} ({})", message.text, message.ways.join(", ")))
+        .collect();
+    format!("- {fault}: {}\n", said.join("; "))
 }
 
 #[cfg(test)]
@@ -186,7 +195,7 @@ mod tests {
             }],
             costs: row("costs"),
         });
-        assert!(text.contains("- a fault, one, two: `no`\n"), "{text}");
+        assert!(text.contains("- a fault: `no` (one, two)\n"), "{text}");
         for name in ["inside", "leaks", "breaks", "costs"] {
             assert!(text.contains(&format!("| {name} | yes |")), "{text}");
         }

@@ -55,30 +55,19 @@ pub fn seconds(seconds: f64) -> String {
     }
 }
 
-/// The line of what a command said that says most, without its time: the first that is an error, or
-/// the first of all.
+/// The line of what a command said that says most: the first that is an error, or the first of all.
+/// The time and the program in front of it are left out.
 pub fn telling_line(said: &str) -> String {
     let lines = || said.lines().map(str::trim).filter(|line| !line.is_empty());
-    let is_error = |line: &&str| line.contains("error") || line.contains("fatal");
-    let first = lines().find(is_error).or_else(|| lines().next());
-    let first = first.unwrap_or("nothing at all");
-    // The daemons' logs begin with a time: [2026-11-23T08:20:06.650]
-    let first = match first
-        .strip_prefix('[')
-        .and_then(|line| line.split_once("] "))
-    {
-        Some((time, rest)) if time.starts_with("20") => rest,
-        _ => first,
-    };
-    let mut short: String = first.chars().take(150).collect();
-    if short.len() < first.len() {
+    let error = |line: &str| line.find("error: ").or_else(|| line.find("fatal: "));
+    let telling = lines().find_map(|line| Some(&line[error(line)?..]));
+    let telling = telling.or_else(|| lines().next());
+    let telling = telling.unwrap_or("nothing at all");
+    let mut short: String = telling.chars().take(150).collect();
+    if short.len() < telling.len() {
         short.push('…');
     }
-    match lines().count() {
-        0 | 1 => format!("`{short}`"),
-        2 => format!("`{short}` and another line"),
-        all => format!("`{short}` and {} more lines", all - 1),
-    }
+    format!("`{short}`")
 }
 
 #[cfg(test)]
@@ -101,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_its_telling_line_without_a_time() {
+    fn a_message_is_its_first_error_without_time_and_program() {
         assert_eq!(telling_line(""), "`nothing at all`");
         assert_eq!(
             telling_line("[2026-11-23T08:20:06.650] fatal: no\n"),
@@ -109,8 +98,9 @@ mod tests {
         );
         assert_eq!(
             telling_line("Terminated\n\nsinfo: error: [no] time\n"),
-            "`sinfo: error: [no] time` and another line"
+            "`error: [no] time`"
         );
+        assert_eq!(telling_line("curl: (22) no\n"), "`curl: (22) no`");
         assert!(telling_line(&"x".repeat(300)).ends_with("x…`"));
     }
 }
