@@ -6,7 +6,7 @@ use lab::{ClientOptions, Cluster, Container};
 use libtest_mimic::Failed;
 
 use super::{folder, image};
-use crate::clusters::{Clusters, expect, holds, lacks};
+use crate::clusters::{Clusters, expect, holds, lacks, same};
 
 /// The number of alice, who has the files, the token and the jobs.
 const ALICE: &str = "2001";
@@ -17,7 +17,7 @@ const PROJECT: &str = "/builds/project";
 /// Where it puts a variable of type File.
 const VARIABLE: &str = "/builds/project.tmp/SLURM_JWT_FILE";
 
-/// `examples/ci`: the line that both services run ends as the Slurm job ends, and shows what it wrote.
+/// `examples/ci`: the line that both services run shows what the Slurm job wrote, and ends as it ended.
 pub fn jobs(clusters: &Clusters) -> Result<(), Failed> {
     let image = image("docker-shims", clusters.release)?;
     let cluster = Cluster::builder(clusters.release).home(true).start()?;
@@ -35,20 +35,21 @@ pub fn jobs(clusters: &Clusters) -> Result<(), Failed> {
     // With umask 0, as runners of GitLab with Docker write it.
     runner.put(VARIABLE, token.as_str(), 0o666, ALICE)?;
 
+    let mut lines = Vec::new();
     for (definition, variable, value) in [
         ("gitlab-ci.yml", "SLURM_JWT_FILE", VARIABLE),
         ("github-workflow.yml", "SLURM_JWT", &token),
     ] {
         let line = line(definition)?;
-        let run = |status| run(&runner, &line, (variable, value), status, &token);
-        holds(&run(0)?, &["on node1, as alice"])?;
-        let job = "#!/bin/sh\necho it went wrong\nexit 3\n";
-        let path = format!("{PROJECT}/ci/test.job");
-        let good = runner.get(&path)?;
-        runner.put(&path, job, 0o644, ALICE)?;
-        holds(&run(3)?, &["it went wrong"])?;
-        runner.put(&path, good, 0o644, ALICE)?;
+        let good = run(&runner, &line, (variable, value), 0, &token)?;
+        holds(&good, &["on node1, as alice"])?;
+        lines.push(line);
     }
+    same("the lines", &lines[0], &lines[1])?;
+    let job = "#!/bin/sh\necho it went wrong\nexit 3\n";
+    runner.put(&format!("{PROJECT}/ci/test.job"), job, 0o644, ALICE)?;
+    let bad = run(&runner, &lines[0], ("SLURM_JWT", &token), 3, &token)?;
+    holds(&bad, &["it went wrong"])?;
     // Nothing is left where the nodes can see it.
     let left = runner.exec(["ls", "-A", "/home/alice"]).user("0");
     lacks(&left.check()?.text(), &["job-"])
