@@ -16,6 +16,7 @@ use crate::error::{LabError, Unavailable};
 use crate::process::{Process, docker, tail};
 use crate::provision::{install, is_debian, is_root};
 use crate::release::Release;
+use crate::tar::{Entry, archive};
 
 const RECIPE: &str = include_str!("../images/Dockerfile");
 
@@ -329,13 +330,23 @@ RUN printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d \\
  && echo 'Acquire::Check-Valid-Until \"false\";' > /etc/apt/apt.conf.d/docker-lab
 ";
 
-/// The Debian of a release, as a registry has it and ready for `apt-get`, for images that users
-/// build. Returns its name.
+/// The Debian of a release, as a registry has it and ready for `apt-get` and `pip`, for images that
+/// users build. Returns its name.
 pub(crate) fn settled(release: Release) -> Result<String, LabError> {
     let name = format!("straw-lab/debian:{}", release.suite());
+    let mut recipe = SETTLED.to_owned();
+    let mut context = Vec::new();
+    // Where this machine has certificates of its own for the registry, so have the images.
+    if let Some(path) = std::env::var_os("PIP_CERT") {
+        let doing = format!("read {}", path.display());
+        let bytes = std::fs::read(&path).map_err(LabError::io(doing))?;
+        recipe.push_str("COPY pip.pem /etc/pip.pem\nENV PIP_CERT=/etc/pip.pem\n");
+        context.push(Entry::new("pip.pem", 0o644, bytes));
+    }
+    context.push(Entry::new("Dockerfile", 0o644, recipe));
     docker(["build", "--quiet", "--tag", &name])
         .args([&format!("--build-arg=SUITE={}", release.suite()), "-"])
-        .stdin(SETTLED.as_bytes().to_vec())
+        .stdin(archive(&context))
         .limit(BUILD)
         .check()?;
     Ok(name)

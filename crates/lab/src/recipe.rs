@@ -61,12 +61,29 @@ impl BuiltImage {
         let _one_at_a_time = BUILDING[release as usize]
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let debian = image::settled(release)?;
+        Self::on(&Self::debian(release)?, directory, straw.name())
+    }
+
+    /// The name of the Debian of a release as users find it in a registry.
+    ///
+    /// # Errors
+    ///
+    /// When Docker fails.
+    pub fn debian(release: Release) -> Result<String, LabError> {
+        image::settled(release)
+    }
+
+    /// As [`recipe`](Self::recipe), with any two images for `DEBIAN` and `STRAW`.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be built; what was said is in the error.
+    pub fn on(base: &str, directory: &Path, straw: &str) -> Result<Self, LabError> {
         let name = directory.file_name().unwrap_or_default().to_string_lossy();
         Self::build(&name, |build| {
             build.args([
-                format!("--build-arg=DEBIAN={debian}"),
-                format!("--build-arg=STRAW={}", straw.name),
+                format!("--build-arg=DEBIAN={base}"),
+                format!("--build-arg=STRAW={straw}"),
                 directory.to_string_lossy().into_owned(),
             ])
         })

@@ -3,6 +3,7 @@
 mod ci;
 mod compose;
 mod docker;
+mod jupyterhub;
 mod kubernetes;
 mod libslurm;
 mod prometheus;
@@ -23,13 +24,14 @@ pub const TESTS: &[(&str, Test)] = &[
     ("recipes::ci", ci::jobs),
     ("recipes::docker_entrypoint", docker::entrypoint),
     ("recipes::docker_shims", docker::shims),
+    ("recipes::jupyterhub", jupyterhub::server),
     ("recipes::kubernetes_job", kubernetes::job),
     ("recipes::kubernetes_dashboard", kubernetes::dashboard),
     ("recipes::systemd", systemd::units),
 ];
 
 /// What no image of a recipe may hold, in any layer, wherever it is.
-const SECRETS: &[&str] = &[
+const SECRETS: [&str; 5] = [
     "munge.key",
     "slurm.key",
     "slurm.jwks",
