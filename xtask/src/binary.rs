@@ -15,7 +15,7 @@ const LARGEST: usize = 4 << 20;
 
 /// Builds straw and returns its path.
 pub fn straw() -> Result<PathBuf> {
-    build("straw", "straw")
+    build("slurm-straw", "straw")
 }
 
 /// Builds a program of a package for release, and returns its path. Its bytes do not depend on

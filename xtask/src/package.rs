@@ -4,12 +4,12 @@ use crate::Result;
 use crate::run::{capture, cargo, check};
 
 /// Those that are given out, in the order in which they need each other.
-const CRATES: [&str; 2] = ["slurm-protocol", "straw"];
+const CRATES: [&str; 2] = ["slurm-protocol", "slurm-straw"];
 
 /// What has to be in each of them, beside its code.
 const NEEDED: [&str; 3] = ["README.md", "LICENSE-MIT", "LICENSE-APACHE"];
 
-/// Packs them and builds each from its package alone, `straw` with the `slurm-protocol` that was
+/// Packs them and builds each from its package alone, `slurm-straw` with the `slurm-protocol` that was
 /// packed just before.
 pub fn run() -> Result {
     for name in CRATES {

@@ -123,7 +123,7 @@ fn licences() -> Result<Outcome> {
     let allowed = allowed.ok_or("deny.toml has no list of licences")?;
     let tree = capture(&mut cargo(&[
         "tree",
-        "--package=straw",
+        "--package=slurm-straw",
         "--edges=normal",
         "--prefix=none",
         "--format={p}|{l}",
@@ -163,11 +163,16 @@ fn unit() -> Result<Outcome> {
     check(&mut cargo(&[
         "test",
         "--quiet",
-        "--package=straw",
+        "--package=slurm-straw",
         "--lib",
         "--test=cli",
     ]))?;
-    check(&mut cargo(&["test", "--quiet", "--package=straw", "--doc"]))?;
+    check(&mut cargo(&[
+        "test",
+        "--quiet",
+        "--package=slurm-straw",
+        "--doc",
+    ]))?;
     check(&mut cargo(&[
         "test",
         "--quiet",
@@ -291,7 +296,7 @@ fn live() -> Result<Outcome> {
         check(&mut cargo(&[
             "test",
             "--quiet",
-            "--package=straw",
+            "--package=slurm-straw",
             "--test=live",
         ]))?;
         return Ok(Outcome::Skipped(why.to_string()));
@@ -323,12 +328,12 @@ fn live() -> Result<Outcome> {
         "build",
         "--quiet",
         "--package=slurm-protocol",
-        "--package=straw",
+        "--package=slurm-straw",
         "--examples",
     ]))?;
     let program = binary::straw()?;
     check(
-        cargo(&["test", "--quiet", "--package=straw", "--test=live"])
+        cargo(&["test", "--quiet", "--package=slurm-straw", "--test=live"])
             .env("STRAW_DIST", dist::make(&program)?)
             .env("STRAW_BIN", program),
     )?;

@@ -37,7 +37,7 @@ impl Crate {
 pub fn in_binary(triple: &str) -> Result<Vec<Crate>> {
     let tree = capture(&mut cargo(&[
         "tree",
-        "--package=straw",
+        "--package=slurm-straw",
         "--edges=normal,no-proc-macro",
         "--prefix=depth",
         "--no-dedupe",
@@ -74,7 +74,7 @@ pub fn in_binary(triple: &str) -> Result<Vec<Crate>> {
 pub fn with_macros() -> Result<usize> {
     let tree = capture(&mut cargo(&[
         "tree",
-        "--package=straw",
+        "--package=slurm-straw",
         "--edges=normal",
         "--prefix=none",
         "--format={p}",

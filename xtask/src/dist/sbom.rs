@@ -15,8 +15,10 @@ use crate::run::capture;
 
 pub fn make(content: &Content) -> Result<Artefact> {
     let release = &content.release;
-    let (straw, others): (Vec<&Crate>, Vec<&Crate>) =
-        content.crates.iter().partition(|one| one.name == "straw");
+    let (straw, others): (Vec<&Crate>, Vec<&Crate>) = content
+        .crates
+        .iter()
+        .partition(|one| one.name == "slurm-straw");
     let straw = straw.first().ok_or("straw is not among its own crates")?;
     let system = system(&release.triple)?;
     let mut components: Vec<Value> = others.into_iter().map(component).collect();

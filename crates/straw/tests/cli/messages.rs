@@ -1,7 +1,7 @@
 //! Every message that a user can meet, against `tests/golden/`.
 //!
 //! Each scenario brings one about for real: arguments, environment, a peer. `SNAPSHOTS=overwrite
-//! cargo test -p straw --test cli` writes the files anew; read them before they are committed.
+//! cargo test -p slurm-straw --test cli` writes the files anew; read them before they are committed.
 
 use std::collections::BTreeSet;
 use std::fs::File;

@@ -31,7 +31,7 @@ fn beside_the_tests(name: &str) -> Result<Vec<u8>, Failed> {
     let profile = test.ancestors().nth(2).unwrap_or(Path::new("."));
     let path = profile.join("examples").join(name);
     fs::read(&path).map_err(|error| {
-        let build = "cargo build -p slurm-protocol -p straw --examples";
+        let build = "cargo build -p slurm-protocol -p slurm-straw --examples";
         format!("{}: {error}: run `{build}` first", path.display()).into()
     })
 }

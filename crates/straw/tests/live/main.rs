@@ -8,7 +8,7 @@
 //! A test that fails is tried once more, and the last line of a run names those that passed only
 //! then.
 //!
-//! One test alone: `cargo test -p straw --test live -- 26.05::tokens`.
+//! One test alone: `cargo test -p slurm-straw --test live -- 26.05::tokens`.
 
 mod adapting;
 mod clusters;
