@@ -1,5 +1,6 @@
 //! The recipes in examples/, each built as its README says and used in a real cluster.
 
+mod apptainer;
 mod ci;
 mod compose;
 mod docker;
@@ -18,6 +19,7 @@ use crate::Test;
 use crate::clusters::program;
 
 pub const TESTS: &[(&str, Test)] = &[
+    ("recipes::apptainer", apptainer::definition),
     ("recipes::prometheus", prometheus::exporter),
     ("recipes::libslurm", libslurm::program),
     ("recipes::compose", compose::sidecar),
