@@ -35,7 +35,11 @@ const STEPS: &[Step] = &[
     ),
     ("binary", "static, small, no resolver of glibc's", gates),
     ("fuzz", "each decoder, some seconds each", fuzz),
-    ("live", "real clusters of every release in Docker", live),
+    (
+        "live",
+        "real clusters of 22.05, 24.11 and 26.05 in Docker",
+        live,
+    ),
 ];
 
 /// How a step can end well.

@@ -22,6 +22,8 @@ pub(crate) fn span(duration: Duration) -> String {
         return format!("{}ms", duration.as_millis());
     }
     let text = humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string();
+    // `2days`, beside `3h`.
+    let text = text.replace("days", "d").replace("day", "d");
     let mut units = text.split(' ');
     match (units.next(), units.next()) {
         (Some(first), Some(second)) => format!("{first} {second}"),

@@ -21,6 +21,7 @@ pub struct Content {
     pub bash: Vec<u8>,
     pub zsh: Vec<u8>,
     pub fish: Vec<u8>,
+    /// What the crate's says of the program.
     pub readme: Vec<u8>,
     pub changelog: Vec<u8>,
     pub mit: Vec<u8>,
@@ -44,7 +45,7 @@ impl Content {
             bash: completions(Shell::Bash),
             zsh: completions(Shell::Zsh),
             fish: completions(Shell::Fish),
-            readme: file("README.md")?,
+            readme: of_program(&String::from_utf8(file("crates/straw/README.md")?)?)?,
             changelog: file("CHANGELOG.md")?,
             mit: file("LICENSE-MIT")?,
             apache: file("LICENSE-APACHE")?,
@@ -64,6 +65,13 @@ impl Content {
             File::new(fish, &*self.fish),
         ]
     }
+}
+
+/// A crate's README without what it says of the library.
+fn of_program(readme: &str) -> Result<Vec<u8>> {
+    let end = readme.find("\n## ").ok_or("the README has no sections")?;
+    let (_, last) = readme.trim_end().rsplit_once("\n\n").unwrap_or_default();
+    Ok(format!("{}\n{last}\n", &readme[..end]).into_bytes())
 }
 
 fn completions(shell: Shell) -> Vec<u8> {

@@ -99,7 +99,7 @@ fn page(root: &Command, command: &Command, release: &Release) -> Result<Vec<u8>>
     man.render_title(&mut page)?;
     let is_root = title(command) == title(root);
     name(command, is_root).to_writer(&mut page)?;
-    man.render_synopsis_section(&mut page)?;
+    synopsis(command).to_writer(&mut page)?;
     man.render_description_section(&mut page)?;
     if command.get_arguments().any(|arg| !arg.is_hide_set()) {
         man.render_options_section(&mut page)?;
@@ -123,8 +123,19 @@ fn name(command: &Command, is_root: bool) -> Roff {
     let about = about.filter(|_| !is_root);
     let about = about.unwrap_or_else(|| SUMMARY.to_owned());
     let mut roff = Roff::default();
+    // No hyphens: they would stand within the names of variables.
+    roff.control("nh", []);
     roff.control("SH", ["NAME"]);
     roff.text([roman(format!("{} - {about}", title(command)))]);
+    roff
+}
+
+/// How it is called, as the help says it: clap_mangen would list every option.
+fn synopsis(command: &Command) -> Roff {
+    let mut roff = Roff::default();
+    roff.control("SH", ["SYNOPSIS"]);
+    let usage = command.clone().render_usage().to_string();
+    verbatim(&mut roff, usage.trim_start_matches("Usage: "));
     roff
 }
 

@@ -286,7 +286,7 @@ fn tls_and_certificates() {
     let line = find(&seen, "controller", &ending.address.to_string());
     assert_eq!(line["outcome"], "warning");
     let said = line["seen"].as_str().unwrap();
-    assert!(said.ends_with(": 2days 23h left"), "{said}");
+    assert!(said.ends_with(": 2d 23h left"), "{said}");
     // Nothing is sent without the CA that was asked for.
     let mut none = with_ca(&peer);
     fs::remove_file(none.path().join("ca.pem")).unwrap();

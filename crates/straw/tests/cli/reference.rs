@@ -80,6 +80,16 @@ fn the_reference_is_what_the_program_says() {
         text.push_str(&format!("| {} | {} |\n", code as u8, code.meaning()));
     }
     text.push_str(OWN_EXIT_CODES);
+    for arg in leaves(&root)
+        .iter()
+        .flat_map(|command| command.get_arguments())
+    {
+        let variable = arg.get_env().map(|variable| variable.to_string_lossy());
+        assert!(
+            variable.is_none_or(|variable| text.contains(&format!("`{variable}`"))),
+            "{arg} is in no table"
+        );
+    }
 
     let path = format!("{}/../../docs/reference.md", env!("CARGO_MANIFEST_DIR"));
     snapbox::Assert::new()
@@ -110,7 +120,8 @@ fn describe(text: &mut String, command: &Command) {
         "\n## {name}\n\n{about}.\n\n```text\n{usage}\n```\n"
     ));
     let arguments = command.get_positionals();
-    let options = command.get_opts().filter(|arg| !is_common(command, arg));
+    let options = command.get_arguments().filter(|arg| !arg.is_positional());
+    let options = options.filter(|arg| !is_common(command, arg));
     let own: Vec<_> = arguments.chain(options).collect();
     if !own.is_empty() {
         text.push('\n');
@@ -145,8 +156,8 @@ fn of_access(command: &Command) -> Vec<&Arg> {
     let has_all = command
         .get_opts()
         .any(|arg| arg.get_long() == Some("servers"));
-    let options = command.get_opts();
-    options
+    command
+        .get_arguments()
         .filter(|arg| has_all && arg.get_help_heading() == Some("Controllers and credentials"))
         .collect()
 }

@@ -63,8 +63,8 @@ impl WriteError {
         let errno = match self {
             Self::Directory { errno, .. } | Self::File { errno, .. } => *errno,
             Self::Store { .. } => {
-                return "`straw exec` and the shims keep it; give the files a directory of their own \
-                        with -o"
+                return "`straw watch`, `exec` or the shims keep it; give the files a directory of their \
+                        own with -o"
                     .into();
             }
             Self::Locked { .. } => {

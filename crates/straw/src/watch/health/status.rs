@@ -340,7 +340,7 @@ mod tests {
         }
         assert_eq!(
             why(1000 + 24 * 3600),
-            "the configuration was last checked 1day ago, and counts for 1day: nobody answers"
+            "the configuration was last checked 1d ago, and counts for 1d: nobody answers"
         );
         status.refreshed(&current("..gen-1", 90_000), Refresh::Unchanged, TOOK);
         assert_eq!(status.ready(at(100_000)), Ok(()));
