@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -336,10 +337,8 @@ pub(crate) fn settled(release: Release) -> Result<String, LabError> {
     let name = format!("straw-lab/debian:{}", release.suite());
     let mut recipe = SETTLED.to_owned();
     let mut context = Vec::new();
-    // Where this machine has certificates of its own for the registry, so have the images.
-    if let Some(path) = std::env::var_os("PIP_CERT") {
-        let doing = format!("read {}", path.display());
-        let bytes = std::fs::read(&path).map_err(LabError::io(doing))?;
+    // Whom this machine trusts between it and the registry, the images have to trust as well.
+    if let Ok(bytes) = std::fs::read(certificates()) {
         recipe.push_str("COPY pip.pem /etc/pip.pem\nENV PIP_CERT=/etc/pip.pem\n");
         context.push(Entry::new("pip.pem", 0o644, bytes));
     }
@@ -350,6 +349,15 @@ pub(crate) fn settled(release: Release) -> Result<String, LabError> {
         .limit(BUILD)
         .check()?;
     Ok(name)
+}
+
+/// The certificates that this machine trusts.
+fn certificates() -> PathBuf {
+    ["PIP_CERT", "SSL_CERT_FILE"]
+        .into_iter()
+        .find_map(std::env::var_os)
+        .unwrap_or_else(|| "/etc/ssl/certs/ca-certificates.crt".into())
+        .into()
 }
 
 /// The name of the base image.
