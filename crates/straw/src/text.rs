@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::io;
 use std::time::{Duration, UNIX_EPOCH};
 
+use crate::credential::find_token;
+
 /// What a log line is meant for that is shown without being asked for, and is no warning.
 pub(crate) const NOTICE: &str = "notice";
 
@@ -60,15 +62,18 @@ pub(crate) fn safe(text: &str) -> Cow<'_, str> {
 /// A text without the tokens that stand in it, wherever they were put by mistake: as a file's name,
 /// as a release, as a command.
 pub(crate) fn without_tokens(text: &str) -> Cow<'_, str> {
-    let in_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let mut shown = Cow::Borrowed(text);
-    for word in text.split(|c| !in_token(c)) {
-        let word = word.trim_matches('.');
-        if crate::credential::is_token(word) {
-            shown = Cow::Owned(shown.replace(word, "[a token]"));
-        }
+    let mut shown = Cow::Borrowed("");
+    let mut rest = text;
+    while let Some(token) = find_token(rest) {
+        let shown = shown.to_mut();
+        shown.push_str(&rest[..token.start]);
+        shown.push_str("[a token]");
+        rest = &rest[token.end..];
     }
-    shown
+    match shown.is_empty() {
+        true => Cow::Borrowed(text),
+        false => shown + rest,
+    }
 }
 
 /// What a text is known again by, without telling it: 64 bits of FNV-1a, the same in every release.
@@ -100,6 +105,18 @@ mod tests {
                 "no SLURM_JWT=[a token], no /run/[a token]",
             ),
             ("it is TOKEN.", "it is [a token]."),
+            (
+                "argument '--TOKEN', use '-- --TOKEN'",
+                "argument '--[a token]', use '-- --[a token]'",
+            ),
+            (
+                "--token-TOKEN --token=TOKEN",
+                "--token-[a token] --token=[a token]",
+            ),
+            ("the-key_TOKEN.old", "the-key_[a token].old"),
+            ("TOKEN.TOKEN-x TOKEN", "[a token].[a token] [a token]"),
+            ("é{TOKEN}é", "é{[a token]}é"),
+            ("eyJ.ey.ew and eyes.", "eyJ.ey.ew and eyes."),
             ("a.b.c of ctl1.example.org", "a.b.c of ctl1.example.org"),
         ] {
             assert_eq!(without_tokens(&text.replace("TOKEN", &token)), shown);

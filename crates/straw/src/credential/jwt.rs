@@ -4,6 +4,7 @@
 //! (docs/protocol.md, section 9). So what can be seen in the token is checked here.
 
 use std::fmt;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Once;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use slurm_protocol::Credential;
 
 use super::file::{self, Access};
@@ -151,6 +152,33 @@ pub(crate) fn is_token(text: &str) -> bool {
     Claims::read(text.strip_prefix("SLURM_JWT=").unwrap_or(text)).is_some()
 }
 
+/// Where the first token in a text is, also one behind or before what is made of the same characters
+/// (`--token-eyJ…`). What is written behind its signature cannot be told from it, and counts as its.
+pub(crate) fn find_token(text: &str) -> Option<Range<usize>> {
+    let in_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let mut before = None;
+    for (start, c) in text.char_indices() {
+        let begins_run = !before.replace(c).is_some_and(in_part);
+        let rest = &text[start..];
+        // These are `{` and what may come next in JSON.
+        let begins_object = rest.starts_with("ey") || rest.starts_with("ew");
+        if !in_part(c) || !(begins_run || begins_object) {
+            continue;
+        }
+        let mut parts = rest.splitn(3, '.');
+        let (Some(header), Some(claims), Some(signature)) =
+            (parts.next(), parts.next(), parts.next())
+        else {
+            continue;
+        };
+        if object(header).is_some() && object(claims).is_some() {
+            let behind = signature.find(|c| !in_part(c)).unwrap_or(signature.len());
+            return Some(start..text.len() - signature.len() + behind);
+        }
+    }
+    None
+}
+
 /// A token.
 #[derive(Clone)]
 pub struct Token {
@@ -241,13 +269,6 @@ impl Claims {
         if parts.next().is_some() || URL_SAFE_NO_PAD.decode(signature).is_err() {
             return None;
         }
-        let object = |part: &str| {
-            let bytes = URL_SAFE_NO_PAD.decode(part).ok()?;
-            match serde_json::from_slice(&bytes).ok()? {
-                Value::Object(object) => Some(object),
-                _ => None,
-            }
-        };
         let (header, claims) = (object(header)?, object(claims)?);
         let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
         let seconds = |name| {
@@ -312,6 +333,12 @@ impl Claims {
             None => Ok(()),
         }
     }
+}
+
+/// What a part of a token says: header and claims are objects of JSON.
+fn object(part: &str) -> Option<Map<String, Value>> {
+    let bytes = URL_SAFE_NO_PAD.decode(part).ok()?;
+    serde_json::from_slice(&bytes).ok()
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ pub use error::{CredentialError, Service, SocketError};
 pub use jwt::{Claims, Token, TokenSource};
 pub use secrecy::SecretString;
 
-pub(crate) use jwt::is_token;
+pub(crate) use jwt::{find_token, is_token};
 
 /// A way to authenticate that needs no secret of the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

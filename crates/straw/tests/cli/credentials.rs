@@ -197,6 +197,35 @@ fn reply(token: &str) -> Vec<u8> {
     body
 }
 
+/// In a place where clap, and not straw, says what is wrong with it.
+#[test]
+fn a_token_is_in_no_message_about_arguments() {
+    let token = token(3600);
+    for line in [
+        "fetch --TOKEN",
+        "fetch --token-TOKEN",
+        "fetch --token=TOKEN",
+        "fetch ctl1 --timeout=TOKEN",
+        "fetch ctl1 --release TOKEN-old",
+        "ping --TOKEN=x",
+        "exec --TOKEN -- true",
+        "token TOKEN",
+        "releases x-TOKEN",
+        "--TOKEN",
+        "-o TOKEN --refresh",
+    ] {
+        let line = line.replace("TOKEN", &token);
+        let arguments: Vec<&str> = line.split(' ').collect();
+        let output = Straw::new(&arguments).run();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(output.stdout.is_empty());
+        let said = String::from_utf8(output.stderr).unwrap();
+        for part in token.split('.') {
+            assert!(!said.contains(part), "{}", said.replace(part, "TOKEN"));
+        }
+    }
+}
+
 #[test]
 fn a_new_token_goes_where_it_was_asked_to_be() {
     let fake = Fake::answers(|version| message(version, 5040, &new_token()));
