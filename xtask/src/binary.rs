@@ -50,7 +50,7 @@ fn places() -> Result<Vec<(PathBuf, String)>> {
                 .nth(2)
         })
         .collect();
-    let library = PathBuf::from(rustc(&["--print=sysroot"])?.trim()).join("lib/rustlib/src/rust");
+    let library = Path::new(&sysroot()?).join("lib/rustlib/src/rust");
     let commit = of_rustc("commit-hash")?;
     let mut places = vec![
         (root(), "/straw".to_owned()),
@@ -87,6 +87,11 @@ pub fn target() -> PathBuf {
 /// The triple of this machine.
 pub fn host() -> Result<String> {
     of_rustc("host")
+}
+
+/// Where the compiler is, with all that comes along with it.
+pub fn sysroot() -> Result<String> {
+    Ok(rustc(&["--print=sysroot"])?.trim().to_owned())
 }
 
 /// What the compiler says of itself.

@@ -1,5 +1,6 @@
-//! What is given to others, made into `target/dist`: the same bytes from the same commit, wherever
-//! it is built.
+//! What is given to others, made into `target/dist`: the same bytes from the same commit, in whatever
+//! directory it is built, with the same compilers (rustc and `cc`) and the same glibc and libgcc,
+//! which are linked in.
 //!
 //! ```text
 //! release ─▶ content ─▶ tarball, deb, wheel, image, sbom ─▶ SHA256SUMS
