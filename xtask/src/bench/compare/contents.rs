@@ -24,6 +24,7 @@ struct Found {
     ports: Vec<String>,
     nodes: u64,
     readable: String,
+    root: String,
     stolen: String,
     cost: Cost,
     first: f64,
@@ -112,7 +113,8 @@ pub fn look(world: &World, measure: &[u8], tell: &mut dyn FnMut(&str)) -> Result
             ports,
             nodes: *nodes,
             readable: readable(way, container)?,
-            stolen: theft(world, way)?,
+            root: theft(world, way, false)?,
+            stolen: theft(world, way, true)?,
             cost,
             first: median(firsts),
             idle,
@@ -174,7 +176,15 @@ fn sections(world: &World, found: &[Found]) -> Sections {
         ),
         Row::new(
             "configuration copied by hand",
-            WAYS.iter().map(|way| list(copies(way, false))),
+            WAYS.iter().map(|way| match way.host.is_empty() {
+                true => list(copies(way, false)),
+                false => "none".to_owned(),
+            }),
+        ),
+        Row::new(
+            "mounted from its host, a member of the cluster",
+            WAYS.iter()
+                .map(|way| list(way.host.iter().map(|&directory| directory.to_owned()))),
         ),
         Row::new(
             "nodes it adds to the cluster",
@@ -190,7 +200,11 @@ fn sections(world: &World, found: &[Found]) -> Sections {
             found.iter().map(|found| found.readable.clone()),
         ),
         Row::new(
-            "who takes it along becomes",
+            "root in the container is",
+            found.iter().map(|found| found.root.clone()),
+        ),
+        Row::new(
+            "who takes along what is in it becomes",
             found.iter().map(|found| found.stolen.clone()),
         ),
     ];
@@ -303,6 +317,7 @@ fn inside(container: &Container) -> Result<(Vec<Process>, Vec<String>)> {
 /// Whether a user in the container can read what authenticates it.
 fn readable(way: &Way, container: &Container) -> Result<String> {
     let script = match way.copies.first() {
+        _ if !way.host.is_empty() => return Ok("–".to_owned()),
         Some(key) => format!("test -r /{key}"),
         None => "test -n \"$SLURM_JWT\"".to_owned(),
     };
@@ -313,19 +328,26 @@ fn readable(way: &Way, container: &Container) -> Result<String> {
     })
 }
 
-/// What somebody can do who has the content of a container in one of their own, where they are root.
-fn theft(world: &World, way: &Way) -> Result<String> {
-    let container = world.container(way, &Special::default())?;
+/// Whom the cluster takes somebody for who is root in a container: in this one, or elsewhere in one
+/// of their own, with the content of this.
+fn theft(world: &World, way: &Way, elsewhere: bool) -> Result<String> {
+    let special = Special {
+        elsewhere,
+        ..Special::default()
+    };
+    let container = world.container(way, &special)?;
     let up = world.up(way, &container)?;
     let mut done = Vec::new();
     for command in way.privileged(&world.rest) {
         let out = container.exec(command).run()?;
         done.push(up.status == 0 && out.success());
     }
+    let answered = container.exec(way.sinfo(&world.rest)).run()?.success();
     world.forget(way, &container)?;
     match (done.iter().all(|&done| done), done.iter().any(|&done| done)) {
         (true, _) => Ok("**root of the cluster**".to_owned()),
-        (false, false) => Ok("that user".to_owned()),
+        (false, false) if answered => Ok("that user".to_owned()),
+        (false, false) => Ok("nobody".to_owned()),
         (false, true) => Err(format!("{}: a thief is half a root", way.title).into()),
     }
 }

@@ -14,6 +14,9 @@ pub struct Way {
     pub token: bool,
     /// What it needs of a controller's files.
     pub copies: &'static [&'static str],
+    /// What it has mounted of its host, which is a member of the cluster. The lab mounts the socket, and
+    /// copies the files.
+    pub host: &'static [&'static str],
     /// What is run once, when the image is made.
     image: &'static str,
     /// What makes a container ready, before its first command.
@@ -26,7 +29,7 @@ pub struct Way {
 
 const MUNGE_KEY: &str = "etc/munge/munge.key";
 
-pub const WAYS: [Way; 7] = [
+pub const WAYS: [Way; 8] = [
     Way {
         title: "straw shims",
         packages: &["slurm-client", "slurm-wlm-jwt-plugin"],
@@ -34,6 +37,7 @@ pub const WAYS: [Way; 7] = [
         auth: Auth::Munge,
         token: true,
         copies: &[],
+        host: &[],
         image: "straw shim install >/dev/null\n",
         up: "",
         prefix: &[],
@@ -46,6 +50,7 @@ pub const WAYS: [Way; 7] = [
         auth: Auth::Munge,
         token: true,
         copies: &[],
+        host: &[],
         image: "",
         up: concat!(
             include_str!("scripts/await.sh"),
@@ -61,6 +66,7 @@ pub const WAYS: [Way; 7] = [
         auth: Auth::Munge,
         token: true,
         copies: &[],
+        host: &[],
         image: "",
         up: "",
         prefix: &["env", "SLURM_CONF_SERVER=ctl1,ctl2"],
@@ -73,6 +79,7 @@ pub const WAYS: [Way; 7] = [
         auth: Auth::Slurm,
         token: false,
         copies: &["etc/slurm/slurm.key"],
+        host: &[],
         image: "",
         up: concat!(
             include_str!("scripts/await.sh"),
@@ -88,6 +95,7 @@ pub const WAYS: [Way; 7] = [
         auth: Auth::Munge,
         token: false,
         copies: &[MUNGE_KEY],
+        host: &[],
         image: "",
         up: concat!(
             include_str!("scripts/await.sh"),
@@ -108,8 +116,22 @@ pub const WAYS: [Way; 7] = [
             "etc/slurm/slurm.conf",
             "etc/slurm/cli_filter.lua",
         ],
+        host: &[],
         image: "",
         up: include_str!("scripts/munge.sh"),
+        prefix: &[],
+        commands: true,
+    },
+    Way {
+        title: "host's socket and files",
+        packages: &["slurm-client"],
+        straw: false,
+        auth: Auth::Munge,
+        token: false,
+        copies: &["etc/slurm/slurm.conf", "etc/slurm/cli_filter.lua"],
+        host: &["/run/munge", "/etc/slurm"],
+        image: "",
+        up: "tar -x -C /\n",
         prefix: &[],
         commands: true,
     },
@@ -120,6 +142,7 @@ pub const WAYS: [Way; 7] = [
         auth: Auth::Munge,
         token: true,
         copies: &[],
+        host: &[],
         image: "",
         up: "",
         prefix: &[],

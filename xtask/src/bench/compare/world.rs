@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use lab::image::{self, Packaged};
-use lab::{Auth, ClientOptions, Cluster, Container, LabError, Release};
+use lab::{Auth, ClientOptions, Cluster, Container, LabError, Release, Socket};
 
 use super::way::{WAYS, Way};
 use crate::Result;
@@ -53,6 +53,8 @@ pub struct Special<'a> {
     pub image: Option<&'a str>,
     /// What is done in it first.
     pub before: &'a str,
+    /// Whether it is anywhere else than on its host.
+    pub elsewhere: bool,
 }
 
 impl World {
@@ -167,6 +169,10 @@ impl World {
             .env("CONTROLLERS", "ctl1,ctl2");
         if way.token {
             options = options.env("SLURM_JWT", special.token.unwrap_or(&self.token));
+        }
+        if !way.host.is_empty() && !special.elsewhere {
+            // A host stays when the primary's does not.
+            options = options.socket(Socket::Munge(1));
         }
         if way.straw {
             options = options
