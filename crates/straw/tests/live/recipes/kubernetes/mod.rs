@@ -6,8 +6,9 @@ mod pod;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use lab::Cluster;
+use k8s_openapi::api::core::v1::EnvVar;
 use lab::identity::IdentityProvider;
+use lab::{Cluster, Output};
 use libtest_mimic::Failed;
 
 use super::{folder, image};
@@ -52,27 +53,80 @@ const MISTAKES: &[Mistake] = &[
     },
 ];
 
+/// What `job.yaml` submits, and what stands for it: what the job's environment has, in its comment; and
+/// a job that would run for long.
+const SUBMITTED: &str = "--wrap=hostname";
+const TELLING: &str =
+    "--wrap='scontrol update job=$SLURM_JOB_ID comment=\"secret:${A_SECRET-none}\"'";
+const LONG: &str = "--wrap='sleep 600'";
+
 /// `job.yaml`: an init container fetches, with a user's token out of a Secret; then a job of that
-/// user's runs.
+/// user's runs, without the variables of the pod. The end of the pod is that of the job.
 pub fn job(clusters: &Clusters) -> Result<(), Failed> {
-    let spec = manifest::pod(&folder("kubernetes").join("job.yaml"))?;
+    let path = folder("kubernetes").join("job.yaml");
+    let text = std::fs::read_to_string(&path)?;
+    holds(&text, &[SUBMITTED])?;
     let image = image("docker-shims", clusters.release)?;
     let cluster = clusters.shared()?;
-    let token = cluster.token("alice", 600)?;
-    let secrets = HashMap::from([("slurm-token/SLURM_JWT", token)]);
-    let pod = Pod::new(&cluster, &spec, image.name(), "job", secrets)?;
-    let running = pod.start()?;
-    let [submit] = &running[..] else {
-        return Err("one container expected".into());
+    let secrets = HashMap::from([("slurm-token/SLURM_JWT", cluster.token("alice", 600)?)]);
+    let show = |job: &str| -> Result<String, Failed> {
+        let show = ["scontrol", "show", "job", job];
+        Ok(cluster.controller(0).exec(show).check()?.text())
     };
-    let said = expect(0, submit.process.wait(Duration::from_secs(60))?)?;
-    let job = said.text();
-    let job = job
-        .strip_prefix("Submitted batch job ")
-        .ok_or(said.to_string())?;
-    let show = ["scontrol", "show", "job", job];
-    let shown = cluster.controller(0).exec(show).check()?.text();
-    holds(&shown, &["UserId=alice(", "JobState=COMPLETED"])
+
+    let spec = manifest::pod(&path)?;
+    let pod = Pod::new(&cluster, &spec, image.name(), "job", secrets.clone())?;
+    let ended = submit(&pod)?.process.wait(Duration::from_secs(60))?;
+    let shown = show(&submitted(&expect(0, ended)?)?)?;
+    holds(&shown, &["UserId=alice(", "JobState=COMPLETED"])?;
+
+    let mut spec = manifest::parse(&text.replace(SUBMITTED, TELLING))?;
+    spec.containers[0].env.get_or_insert_default().push(EnvVar {
+        name: "A_SECRET".to_owned(),
+        value: Some("of the pod".to_owned()),
+        value_from: None,
+    });
+    let pod = Pod::new(&cluster, &spec, image.name(), "telling", secrets.clone())?;
+    let ended = submit(&pod)?.process.wait(Duration::from_secs(60))?;
+    let shown = show(&submitted(&expect(0, ended)?)?)?;
+    holds(&shown, &["JobState=COMPLETED", "Comment=secret:none"])?;
+
+    let spec = manifest::parse(&text.replace(SUBMITTED, LONG))?;
+    let pod = Pod::new(&cluster, &spec, image.name(), "cancelled", secrets)?;
+    let running = submit(&pod)?;
+    let job = until("the job", || {
+        let job = submitted(&running.process.said()?).ok();
+        let shown = job.as_deref().map(&show).transpose()?;
+        let runs = shown.is_some_and(|shown| shown.contains("JobState=RUNNING"));
+        Ok(job.filter(|_| runs))
+    })?;
+    let begin = Instant::now();
+    let ends = Pod::end(vec![running])?;
+    let took = begin.elapsed();
+    for end in ends {
+        expect(128 + 15, end)?;
+    }
+    holds(&show(&job)?, &["JobState=CANCELLED"])?;
+    match took < Duration::from_secs(5) {
+        true => Ok(()),
+        false => Err(format!("the pod ended {took:?} after SIGTERM").into()),
+    }
+}
+
+/// Starts a pod of one container.
+fn submit<'a>(pod: &Pod<'a>) -> Result<Running<'a>, Failed> {
+    let mut running = pod.start()?;
+    match (running.pop(), running.is_empty()) {
+        (Some(submit), true) => Ok(submit),
+        _ => Err("one container expected".into()),
+    }
+}
+
+/// The job that `sbatch` tells of.
+fn submitted(said: &Output) -> Result<String, Failed> {
+    let text = said.text();
+    let job = text.strip_prefix("Submitted batch job ");
+    Ok(job.ok_or(said.to_string())?.to_owned())
 }
 
 /// `dashboard.yaml`: a sidecar keeps the configuration fresh, and the service account's token is all
