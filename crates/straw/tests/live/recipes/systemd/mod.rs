@@ -51,8 +51,10 @@ pub fn units(clusters: &Clusters) -> Result<(), Failed> {
     }
     let settings = "servers = [\"ctl1\", \"ctl2\"]\n";
     node.put("/etc/straw.toml", settings, 0o644, "root")?;
-    let token = cluster.token("alice", 600)?;
-    node.put("/etc/straw/token", token, 0o600, "root")?;
+    let first = "straw token renew --for nobody --lifespan 1h --write /etc/straw/token";
+    let first = format!("mkdir -p /etc/straw && {first}");
+    expect(0, node.exec(["sh", "-c", &first]).run()?)?;
+    let first = node.get("/etc/straw/token")?;
     expect(0, systemctl(node, "daemon-reload")?)?;
     let verify = ["systemd-analyze", "verify"].into_iter();
     let verify = node.exec(verify.chain(units.iter().map(String::as_str)));
@@ -74,6 +76,12 @@ pub fn units(clusters: &Clusters) -> Result<(), Failed> {
 
     // It returns when there is a configuration. Nobody has to set anything.
     expect(0, systemctl(node, "enable --now straw-watch")?)?;
+    // Nothing waits for it at boot.
+    let boot = systemctl(node, "show multi-user.target --property=Wants,After")?;
+    let boot = expect(0, boot)?.text();
+    let (wants, after) = boot.split_once("After=").ok_or(&*boot)?;
+    holds(wants, &["straw-watch.service"])?;
+    lacks(after, &["straw-watch.service"])?;
     same(
         "state",
         systemctl(node, "is-active straw-watch")?.text().as_str(),
@@ -100,6 +108,11 @@ pub fn units(clusters: &Clusters) -> Result<(), Failed> {
         fetched,
         cluster.controller_file("slurm.conf")?,
     )?;
+    // It had less than twelve hours to live, and its successor has more.
+    let renewed = node.get("/etc/straw/token")?;
+    if renewed == first {
+        return Err("the token is the same as before".into());
+    }
     let shown = "show straw-fetch.timer --property=ActiveState,NextElapseUSecMonotonic";
     let timer = systemctl(node, shown)?.text();
     holds(&timer, &["ActiveState=active"])?;
@@ -115,9 +128,28 @@ pub fn units(clusters: &Clusters) -> Result<(), Failed> {
         ],
     )?;
     lacks(&said, &["warning", "error", OF_A_TOKEN])?;
+
+    of_somebody_else(node)?;
+    same("the token", renewed, node.get("/etc/straw/token")?)?;
     process.signal("RTMIN+3")?;
     process.wait(Duration::from_secs(30))?;
     Ok(())
+}
+
+/// An `/etc/slurm` of SlurmUser's, as some sites have it.
+fn of_somebody_else(node: &Container) -> Result<(), Failed> {
+    let give = ["chown", "user", "/etc/slurm"];
+    node.exec(give).check()?;
+    node.exec(["chmod", "0755", "/etc/slurm"]).check()?;
+    let drop_in = "[Service]\nCapabilityBoundingSet=CAP_DAC_OVERRIDE\n";
+    let place = "/etc/systemd/system/straw-fetch.service.d/owner.conf";
+    node.put(place, drop_in, 0o644, "root")?;
+    expect(0, systemctl(node, "daemon-reload")?)?;
+    node.exec(["rm", "/etc/slurm/slurm.conf"]).check()?;
+    expect(0, systemctl(node, "start straw-fetch")?)?;
+    node.get("/etc/slurm/slurm.conf")
+        .map(drop)
+        .map_err(Failed::from)
 }
 
 fn systemctl(node: &Container, line: &str) -> Result<Output, Failed> {
