@@ -144,6 +144,12 @@ pub fn of_a_service_account(clusters: &Clusters) -> Result<(), Failed> {
     let refused = expect(6, plain(&client, &slurmd).run()?)?;
     shows_no_token(&refused.to_string(), &token)?;
 
+    // The token of a pod that was given none for Slurm: the controller does not look whom it is for.
+    let mut claims = service_account();
+    claims["aud"] = json!(["https://kubernetes.default.svc.cluster.local"]);
+    let default = provider.sign(&claims)?;
+    expect(0, straw(&client, &default, "fetch ctl1").run()?)?;
+
     let (text, object) = show(&client, &token)?;
     holds(&text, &[SERVICE_ACCOUNT, provider.key_id()])?;
     same("subject", &object["subject"], &json!(SERVICE_ACCOUNT))?;
