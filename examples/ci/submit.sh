@@ -17,8 +17,36 @@ fi
 script=$1
 shift
 directory=$(mktemp -d "$SLURM_SHARED/job-XXXXXXXX")
-trap 'rm -rf "$directory"' EXIT
+number=$(mktemp)
+trap 'rm -rf "$directory" "$number"' EXIT
+sbatch=
+
+# A pipeline that is cancelled takes its job with it.
+cancel() {
+    trap '' HUP INT TERM
+    # It may be on its way to the controller, which then answers with the number.
+    for _ in 1 2 3 4 5; do
+        if [ -s "$number" ]; then
+            scancel "$(cut -d';' -f1 "$number")" || true
+            break
+        fi
+        sleep 1
+    done
+    kill "$sbatch" || true
+    exit "$1"
+}
+trap 'cancel 129' HUP
+trap 'cancel 130' INT
+trap 'cancel 143' TERM
+
+# The environment of a pipeline is full of secrets, which would go to the controller's spool, the
+# node and the job. --export=NIL would keep them back, but not SLURM_JWT.
 status=0
-sbatch --wait --chdir="$directory" --output="$directory/output" "$@" "$script" || status=$?
+sbatch --parsable --wait --export-file=/dev/null --chdir="$directory" \
+    --output="$directory/output" "$@" "$script" > "$number" &
+sbatch=$!
+# Unlike a command in the foreground, this one lets a signal through at once.
+wait "$sbatch" || status=$?
+sed 's/^/job /' "$number"
 cat "$directory/output" || status=1
 exit "$status"
