@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use lab::ClientOptions;
 use libtest_mimic::Failed;
 
 use super::{TokenDirectory, USER, image};
@@ -12,10 +11,12 @@ use crate::clusters::{Clusters, expect, holds, same, until};
 pub fn shims(clusters: &Clusters) -> Result<(), Failed> {
     let image = image("docker-shims", clusters.release)?;
     let cluster = clusters.shared()?;
-    let options = ClientOptions::default()
-        .image(image.name())
+    let directory = TokenDirectory::new(&cluster, "jwt-shims")?;
+    directory.put(&cluster.token("alice", 600)?)?;
+    let options = directory
+        .mounted(&image)
         .env("SLURM_CONF_SERVER", "ctl1")
-        .env("SLURM_JWT", &cluster.token("alice", 600)?);
+        .env("STRAW_TOKEN_FILE", "/run/jwt/token");
     let command = ["sinfo", "-h", "-o", "%n"];
     let first = cluster.first_process(&options, command)?.run("")?;
     same("sinfo", expect(0, first)?.text().as_str(), "node1")?;
@@ -26,7 +27,12 @@ pub fn shims(clusters: &Clusters) -> Result<(), Failed> {
     };
     same("user", said(&["id", "-u"])?.as_str(), USER)?;
     let submit = ["sbatch", "--parsable", "--hold", "--chdir=/tmp"];
-    let job = said(&[&submit[..], &["--output=/dev/null", "--wrap=true"]].concat())?;
+    let options = [
+        "--export-file=/dev/null",
+        "--output=/dev/null",
+        "--wrap=true",
+    ];
+    let job = said(&[&submit[..], &options].concat())?;
     let queue = said(&["squeue", "-h", "-j", &job, "-o", "%i %T"])?;
     same("squeue", queue, format!("{job} PENDING"))?;
     // It is the token's user who has the job, whatever number the container's has.
