@@ -1,9 +1,17 @@
 """Each user's server runs in a container of its own, with a token of that user's."""
 
 import asyncio
-from subprocess import PIPE
+import os
+import pwd
+import shutil
+from pathlib import Path
+from urllib.parse import quote
 
 CONTROLLERS = "ctl1,ctl2"
+# The user of the image, whatever the cluster calls the one who is logged in.
+IMAGE_USER = 1000
+# On the hub's host. Nobody but root comes in here, so the files may belong to that number.
+TOKENS = Path("/run/slurm-notebooks")
 
 c = get_config()  # noqa: F821
 
@@ -14,15 +22,38 @@ c.DockerSpawner.remove = True
 c.Spawner.environment = {"SLURM_CONF_SERVER": CONTROLLERS}
 
 
+def directory_of(spawner):
+    return TOKENS / quote(f"{spawner.user.name}@{spawner.name}", safe="@")
+
+
 async def slurm_token(spawner):
-    """A token for the user, out of the munge socket of the hub's host; only root gets it so."""
-    command = ["straw", "token", "renew", CONTROLLERS, "--for", spawner.user.name, "--lifespan=1h"]
-    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE)
-    printed, _ = await process.communicate()
-    if process.returncode != 0:
-        raise RuntimeError(f"no Slurm token for {spawner.user.name}")
-    token = printed.decode().strip().removeprefix("SLURM_JWT=")
-    spawner.environment = {**spawner.environment, "SLURM_JWT": token}
+    """Has a token made for the user, out of the munge socket of the hub's host, and mounts it."""
+    # The hub is root, who gets a token for anybody: so never for root, slurm, or another of the system's.
+    try:
+        account = pwd.getpwnam(spawner.user.name)
+    except KeyError:
+        raise PermissionError(f"no account {spawner.user.name} here") from None
+    if account.pw_uid < 1000:
+        raise PermissionError(f"{account.pw_name} is an account of the system's, not a person's")
+
+    TOKENS.mkdir(mode=0o700, exist_ok=True)
+    directory = directory_of(spawner)
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(mode=0o700)
+    token = directory / "token"
+    renew = ["straw", "token", "renew", CONTROLLERS, "--lifespan=1h"]
+    renew += [f"--for={account.pw_name}", f"--write={token}"]
+    process = await asyncio.create_subprocess_exec(*renew)
+    if await process.wait() != 0:
+        raise RuntimeError(f"no Slurm token for {account.pw_name}")
+    os.chown(token, IMAGE_USER, IMAGE_USER)
+    os.chown(directory, IMAGE_USER, IMAGE_USER)
+    spawner.volumes = {**spawner.volumes, str(directory): "/run/slurm-token"}
+
+
+def remove_token(spawner):
+    shutil.rmtree(directory_of(spawner), ignore_errors=True)
 
 
 c.Spawner.pre_spawn_hook = slurm_token
+c.Spawner.post_stop_hook = remove_token

@@ -1,5 +1,5 @@
 //! `examples/jupyterhub`: a hub starts a user's server, and from a terminal in that the user submits a
-//! job.
+//! job. For accounts of the system's it starts none.
 
 use std::fs;
 use std::path::Path;
@@ -13,8 +13,15 @@ use crate::clusters::{Clusters, expect, holds, lacks, same};
 use crate::watch::OF_A_TOKEN;
 
 /// What alice types. The answer is not yet in it.
-const TYPED: &str =
-    "echo \"job $(sbatch --wait --parsable --chdir=/tmp --wrap=hostname) ended $?\"";
+const TYPED: &str = "echo \"job $(sbatch --wait --parsable --chdir=/tmp --wrap=hostname) ended $? \
+                     with ${SLURM_JWT-no} variable\"";
+
+/// Those for whom there is no server, and what the hub says of each.
+const REFUSED: [(&str, &str); 3] = [
+    ("root", "root is an account of the system's"),
+    ("slurm", "slurm is an account of the system's"),
+    ("--help", "no account --help here"),
+];
 
 /// The recipe's image and its configuration, with a spawner that needs no Docker.
 pub fn server(clusters: &Clusters) -> Result<(), Failed> {
@@ -25,10 +32,14 @@ pub fn server(clusters: &Clusters) -> Result<(), Failed> {
     let cluster = clusters.shared()?;
     let options = ClientOptions::default()
         .image(image.name())
-        .socket(Socket::Munge(0));
+        .socket(Socket::Munge(0))
+        // Volumes are mounted.
+        .option("--cap-add=SYS_ADMIN")
+        .option("--security-opt=apparmor=unconfined");
     let hub = cluster.client(&options)?;
     let dockerfile = fs::read_to_string(recipe.join("Dockerfile"))?;
     let command = dockerfile.rsplit("CMD ").next().unwrap_or_default();
+    let command = command.replace("\\\n", "");
     hub.put("/srv/command.json", command, 0o644, "root")?;
     for (name, from) in [
         ("recipe.py", recipe.join("jupyterhub_config.py")),
@@ -41,8 +52,13 @@ pub fn server(clusters: &Clusters) -> Result<(), Failed> {
         head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \\n' > /srv/token
         cd /srv && jupyterhub -f hub.py > hub.log 2>&1 &";
     hub.exec(["sh", "-c", start]).check()?;
-    let visit = ["python3", "/srv/visit.py", TYPED, r"job \d+ ended 0"];
-    let visit = hub.exec(visit).limit(Duration::from_secs(120)).run();
+    let answer = r"job \d+ ended 0 with no variable";
+    let visit = ["python3", "/srv/visit.py", TYPED, answer].into_iter();
+    let refused = REFUSED.map(|(name, _)| name);
+    let visit = hub
+        .exec(visit.chain(refused))
+        .limit(Duration::from_secs(120))
+        .run();
     let log = String::from_utf8_lossy(&hub.get("/srv/hub.log")?).into_owned();
     let shown = visit
         .map_err(Failed::from)
@@ -50,13 +66,15 @@ pub fn server(clusters: &Clusters) -> Result<(), Failed> {
         .map_err(|error| format!("{}\n{log}", error.message().unwrap_or_default()))?
         .text();
     lacks(&format!("{shown}{log}"), &[OF_A_TOKEN])?;
+    holds(&log, &REFUSED.map(|(_, why)| why))?;
     done(&cluster, &shown)?;
 
-    // What straw keeps fresh, for as long as the server lives.
-    let kept = hub
-        .exec(["stat", "-c", "%a %U", "/tmp/slurm-token"])
-        .check()?;
-    same("the token", kept.text().as_str(), "600 alice")
+    // What straw keeps fresh, for as long as the server lives, is nobody else's.
+    let tokens = "cd /run/slurm-notebooks; stat -c '%n %a %U' . * */token";
+    let kept = hub.exec(["sh", "-c", tokens]).check()?.text();
+    let kept: Vec<_> = kept.lines().collect();
+    let expected = [". 700 root", "alice@ 700 alice", "alice@/token 600 alice"];
+    same("the tokens", kept, expected.to_vec())
 }
 
 /// The job that a terminal tells of was alice's, and is done.

@@ -1,5 +1,5 @@
-"""Has the hub start a server for alice, types a command into a terminal of that server's, and prints
-what comes back from there."""
+"""Sees that the hub starts no server for those who are not to have one. Then it has a server started
+for alice, types a command into a terminal of that server's, and prints what comes back from there."""
 
 import asyncio
 import json
@@ -32,8 +32,21 @@ async def until(what, condition):
         await asyncio.sleep(0.5)
 
 
-async def main(typed, awaited):
+async def refused(name):
+    await ask("POST", f"/hub/api/users/{name}")
+    try:
+        await ask("POST", f"/hub/api/users/{name}/server")
+    except HTTPClientError as error:
+        if error.code == 500:
+            return
+        raise
+    raise AssertionError(f"a server for {name} starts")
+
+
+async def main(typed, awaited, *others):
     await until("hub", lambda: ask("GET", "/hub/api/"))
+    for name in others:
+        await refused(name)
     await ask("POST", "/hub/api/users/alice")
     await ask("POST", "/hub/api/users/alice/server")
 
