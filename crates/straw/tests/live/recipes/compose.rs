@@ -3,7 +3,7 @@
 use lab::{BuiltImage, Compose, LabError};
 use libtest_mimic::Failed;
 
-use super::{folder, image};
+use super::{folder, image, keeps_out};
 use crate::clusters::{Clusters, expect, holds, lacks, program, same, until};
 
 /// Slurm's command, as the application calls it.
@@ -19,6 +19,7 @@ pub fn sidecar(clusters: &Clusters) -> Result<(), Failed> {
         }
         compose => compose?,
     };
+    keeps_out("compose", &[".env", "slurm-jwt", "slurm-jwt.new"])?;
     let straw = BuiltImage::straw(&program())?;
     let app = image("compose", clusters.release)?;
     let cluster = clusters.shared()?;

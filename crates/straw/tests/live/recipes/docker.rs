@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use libtest_mimic::Failed;
 
-use super::{TokenDirectory, USER, image};
+use super::{TokenDirectory, USER, image, keeps_out};
 use crate::clusters::{Clusters, expect, holds, same, until};
 
 /// `examples/docker-shims`: Slurm's commands work in a container of the image, for its user.
 pub fn shims(clusters: &Clusters) -> Result<(), Failed> {
+    keeps_out("docker-shims", &["jwt/new", "jwt/token"])?;
     let image = image("docker-shims", clusters.release)?;
     let cluster = clusters.shared()?;
     let directory = TokenDirectory::new(&cluster, "jwt-shims")?;
@@ -45,6 +46,7 @@ pub fn shims(clusters: &Clusters) -> Result<(), Failed> {
 /// `examples/docker-entrypoint`: a command in the place of the dashboard ends as it ends, the
 /// dashboard ends when it is told to, and without a token neither begins.
 pub fn entrypoint(clusters: &Clusters) -> Result<(), Failed> {
+    keeps_out("docker-entrypoint", &["jwt/new", "jwt/token"])?;
     let image = image("docker-entrypoint", clusters.release)?;
     let cluster = clusters.shared()?;
     let directory = TokenDirectory::new(&cluster, "jwt-entrypoint")?;

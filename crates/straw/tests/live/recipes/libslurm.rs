@@ -2,11 +2,12 @@
 
 use libtest_mimic::Failed;
 
-use super::{TokenDirectory, image};
+use super::{TokenDirectory, image, keeps_out};
 use crate::clusters::{Clusters, expect, holds, same};
 
 /// `examples/libslurm`: the program finds the cluster, and without straw it does not.
 pub fn program(clusters: &Clusters) -> Result<(), Failed> {
+    keeps_out("libslurm", &["jwt/new", "jwt/token"])?;
     let image = image("libslurm", clusters.release)?;
     let cluster = clusters.shared()?;
     let directory = TokenDirectory::new(&cluster, "jwt-libslurm")?;

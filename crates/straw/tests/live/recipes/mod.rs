@@ -10,6 +10,7 @@ mod libslurm;
 mod prometheus;
 mod systemd;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use lab::{BuiltImage, ClientOptions, Cluster, Container, Release};
@@ -69,6 +70,33 @@ fn built(directory: &Path, release: Release) -> Result<BuiltImage, Failed> {
             let directory = directory.display();
             Err(format!("the image of {directory} holds /{secret}").into())
         }
+    }
+}
+
+/// Fails if a secret that the README puts beside the Dockerfile could get into an image.
+fn keeps_out(recipe: &str, secrets: &[&str]) -> Result<(), Failed> {
+    let copy = tempfile::tempdir()?;
+    let directory = copy.path().join(recipe);
+    fs::create_dir(&directory)?;
+    for entry in fs::read_dir(folder(recipe))? {
+        let entry = entry?;
+        fs::copy(entry.path(), directory.join(entry.file_name()))?;
+    }
+    for secret in secrets {
+        let path = directory.join(secret);
+        fs::create_dir_all(path.parent().expect("it is in the directory"))?;
+        fs::write(path, "secret")?;
+    }
+    let all = "FROM scratch\nCOPY . /all/\n";
+    fs::write(directory.join("Dockerfile"), all)?;
+    let files = BuiltImage::on("scratch", &directory, "scratch")?.files()?;
+    let there = |name: &str| files.contains(&format!("all/{name}"));
+    if !there("README.md") {
+        return Err(format!("the image of all of {recipe} holds no README.md").into());
+    }
+    match secrets.iter().find(|secret| there(secret)) {
+        None => Ok(()),
+        Some(secret) => Err(format!("an image of {recipe} could hold {secret}").into()),
     }
 }
 

@@ -6,7 +6,7 @@ use lab::{Cluster, Container, FirstProcess, Output};
 use libtest_mimic::Failed;
 use serde_json::json;
 
-use super::{TokenDirectory, USER, image};
+use super::{TokenDirectory, USER, image, keeps_out};
 use crate::clusters::{Clusters, expect, holds, lacks, now, same, until};
 
 /// What Prometheus does, which gives up as prometheus.yml says (`scrape_timeout`).
@@ -42,6 +42,7 @@ const KEPT: &str = "cat /tmp/straw-1000/*/slurm.conf";
 /// `examples/prometheus`: the metrics are the cluster's, with another token and another
 /// configuration too, and where the token is of no use there are none.
 pub fn exporter(clusters: &Clusters) -> Result<(), Failed> {
+    keeps_out("prometheus", &["jwt/new", "jwt/token"])?;
     let image = image("prometheus", clusters.release)?;
     let cluster = Cluster::builder(clusters.release)
         .line("PartitionName=second Nodes=node1")
