@@ -15,9 +15,10 @@ TOKENS = Path("/run/slurm-notebooks")
 
 c = get_config()  # noqa: F821
 
+# The hub's host as containers see it that are in Docker's own network.
+c.JupyterHub.hub_ip = c.JupyterHub.hub_connect_ip = "172.17.0.1"
 c.JupyterHub.spawner_class = "docker"
 c.DockerSpawner.image = "slurm-notebook"
-c.DockerSpawner.network_name = "jupyterhub"
 c.DockerSpawner.remove = True
 c.Spawner.environment = {"SLURM_CONF_SERVER": CONTROLLERS}
 

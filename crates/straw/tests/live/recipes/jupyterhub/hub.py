@@ -23,6 +23,7 @@ class ProcessSpawner(LocalProcessSpawner):
         return await super().start()
 
 
+c.JupyterHub.hub_ip = c.JupyterHub.hub_connect_ip = "127.0.0.1"
 c.JupyterHub.spawner_class = ProcessSpawner
 # What the image would run.
 c.Spawner.cmd = json.loads(Path("/srv/command.json").read_text())
