@@ -8,6 +8,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 CONTROLLERS = "ctl1,ctl2"
+# SlurmUser, whatever its number is: its token opens as much as root's.
+NEVER = {"root", "slurm"}
 # The user of the image, whatever the cluster calls the one who is logged in.
 IMAGE_USER = 1000
 # On the hub's host. Nobody but root comes in here, so the files may belong to that number.
@@ -34,7 +36,9 @@ async def slurm_token(spawner):
         account = pwd.getpwnam(spawner.user.name)
     except KeyError:
         raise PermissionError(f"no account {spawner.user.name} here") from None
-    if account.pw_uid < 1000:
+    # Debian's own accounts are below 1000 and from 60000 on: its slurm has 64030.
+    uid = account.pw_uid
+    if uid < 1000 or 60000 <= uid < 65536 or account.pw_name in NEVER:
         raise PermissionError(f"{account.pw_name} is an account of the system's, not a person's")
 
     TOKENS.mkdir(mode=0o700, exist_ok=True)
