@@ -33,6 +33,8 @@ pub(super) struct Exchange<'a> {
     pub(super) controller: &'a Endpoint,
     pub(super) address: SocketAddr,
     pub(super) max_size: usize,
+    /// The longest that connecting may take.
+    pub(super) connect: Duration,
     /// When it has to end.
     pub(super) by: Instant,
 }
@@ -101,7 +103,7 @@ impl Exchange<'_> {
     }
 
     fn exchange(&self, request: &[u8]) -> Result<Received, Reason> {
-        let connect_by = self.by.min(self.network.now() + CONNECT);
+        let connect_by = self.by.min(self.network.now() + self.connect);
         let result = self.network.exchange(
             self.address,
             self.tls,

@@ -1,6 +1,7 @@
 //! How a controller can fail to give its configuration, in words for the one who asked.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -111,6 +112,12 @@ impl Reason {
                 | Self::Credential(_)
                 | Self::Request(_)
         )
+    }
+
+    /// Whether nothing is known but that connecting took too long.
+    pub(super) fn is_slow_connection(&self) -> bool {
+        let timed_out = |(_, error): &(SocketAddr, TransportError)| matches!(error, TransportError::Connect(error) if error.kind() == ErrorKind::TimedOut);
+        matches!(self, Self::Unreachable(addresses) if addresses.iter().all(timed_out))
     }
 
     /// How much it says about what is wrong: a controller that answered says more than one that

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   ask ──── rounds, until --wait is over
-//!     └─ round ── the controllers in turn, within --timeout
+//!     └─ round ── the controllers in turn, within --timeout; those that were slow to connect, again
 //!          └─ Turn ── one controller: its addresses in turn
 //!               └─ Conversation ── one address: as many exchanges as the negotiation of the
 //!                                  protocol version takes
@@ -40,7 +40,7 @@ use crate::error::Error;
 use crate::network::Network;
 use crate::transport::tls::Tls;
 use errand::Errand;
-use exchange::{Exchange, conclude};
+use exchange::{CONNECT, Exchange, conclude};
 
 /// The pause before a second round; it doubles from round to round up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -50,6 +50,10 @@ pub(crate) const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// The longest that one round may take, where nothing else is said.
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest that an address may take to be connected to while others have not been asked: time
+/// for a second SYN. A controller whose host is off answers none.
+const HURRY: Duration = Duration::from_secs(2);
 
 /// The longest reply that is read, in bytes, where nothing else is said.
 const MAX_SIZE: usize = 64 << 20;
@@ -196,43 +200,61 @@ fn round<T>(
     } else {
         &query.controllers
     };
+    let round = Round {
+        query,
+        errand,
+        network,
+        credential: &credential,
+        deadline,
+        has_several: controllers.len() > 1,
+    };
 
-    let mut failures: Vec<Failure> = Vec::new();
-    for (at, controller) in controllers.iter().enumerate() {
-        let turn = Turn {
-            query,
-            errand,
-            network,
-            credential: &credential,
-            controller,
-            by: share(network.now(), deadline, controllers.len() - at),
-            deadline,
-        };
-        match turn.ask(take) {
-            Ok(mut fetched) => {
-                let standby = |failure: &Failure| {
-                    let address = failure.standby?;
-                    Some((failure.controller.clone(), address))
+    let mut turns: Vec<_> = controllers
+        .iter()
+        .map(|controller| Turn::new(&round, controller))
+        .collect();
+    for again in [false, true] {
+        let open = |&at: &usize| !again || !turns[at].slow.is_empty();
+        let open: Vec<_> = (0..turns.len()).filter(open).collect();
+        for (done, &at) in open.iter().enumerate() {
+            let turn = &mut turns[at];
+            turn.by = share(network.now(), deadline, open.len() - done);
+            let fetched = if again {
+                turn.again(take)
+            } else {
+                turn.first(take)
+            };
+            if let Some(mut fetched) = fetched {
+                let standby = |turn: &Turn<'_>| {
+                    let address = turn.failure.standby?;
+                    Some((turn.failure.controller.clone(), address))
                 };
-                fetched.standby = failures.iter().filter_map(standby).collect();
+                fetched.standby = turns.iter().filter_map(standby).collect();
                 return Ok(fetched);
             }
-            Err(failure) => {
-                let failure = *failure;
-                // No controller is to blame for that.
-                if let Reason::Credential(error) = failure.reason {
-                    return Err(error.into());
-                }
-                log::info!("{failure}");
-                let final_word = failure.reason.is_final();
-                failures.push(failure);
-                if final_word {
-                    break;
-                }
+            log::info!("{}", turn.failure);
+            if turn.failure.reason.is_final() {
+                // Of those that were not asked there is nothing to say.
+                let asked = if again { turns.len() } else { at + 1 };
+                turns.truncate(asked);
+                return Err(conclusion(turns, &round));
             }
         }
     }
-    Err(Failures::new(failures, query, errand, &credential).into())
+    Err(conclusion(turns, &round))
+}
+
+/// What came of a round in which no controller gave anything.
+fn conclusion(turns: Vec<Turn<'_>>, round: &Round<'_>) -> Error {
+    let mut failures = Vec::new();
+    for turn in turns {
+        // No controller is to blame for that.
+        if let Reason::Credential(error) = turn.failure.reason {
+            return error.into();
+        }
+        failures.push(turn.failure);
+    }
+    Failures::new(failures, round.query, round.errand, round.credential).into()
 }
 
 /// When the turn of the first of `count` ends, if all of them get an equal share of what is left
@@ -251,71 +273,116 @@ fn discover(network: &dyn Network, deadline: Instant) -> Result<Vec<Endpoint>, E
     Ok(controllers)
 }
 
-/// A controller's turn within a round.
-struct Turn<'a> {
+/// What all controllers are asked, until when.
+struct Round<'a> {
     query: &'a Query,
     errand: &'a Errand,
     network: &'a dyn Network,
     credential: &'a Opened,
+    deadline: Instant,
+    has_several: bool,
+}
+
+/// A controller's turn within a round.
+struct Turn<'a> {
+    round: &'a Round<'a>,
     controller: &'a Endpoint,
     /// When the next controller's turn begins.
     by: Instant,
-    /// When the round ends.
-    deadline: Instant,
+    /// What came of it so far.
+    failure: Failure,
+    /// The addresses that had only a moment to be connected to, because there were others.
+    slow: Vec<IpAddr>,
 }
 
-impl Turn<'_> {
-    /// Asks at each address. One name can stand for several controllers, so an address is left
-    /// for the next one whenever another controller would be asked.
-    fn ask<T>(&self, take: Take<T>) -> Result<Fetched<T>, Box<Failure>> {
-        let mut failure = Box::new(Failure {
-            controller: self.controller.clone(),
-            standby: None,
-            reason: Reason::Unreachable(Vec::new()),
-            credential_sent: false,
-        });
-        let addresses = match self.network.addresses(&self.controller.host, self.by) {
-            Ok(addresses) => addresses,
+impl<'a> Turn<'a> {
+    fn new(round: &'a Round<'a>, controller: &'a Endpoint) -> Self {
+        Self {
+            round,
+            controller,
+            by: round.deadline,
+            failure: Failure {
+                controller: controller.clone(),
+                standby: None,
+                reason: Reason::Unreachable(Vec::new()),
+                credential_sent: false,
+            },
+            slow: Vec::new(),
+        }
+    }
+
+    /// Asks at each address, with no more than a moment for connecting where there are others.
+    fn first<T>(&mut self, take: Take<T>) -> Option<Fetched<T>> {
+        let addresses = self.round.network.addresses(&self.controller.host, self.by);
+        let addresses: Vec<_> = match addresses {
+            Ok(addresses) => alternate(&addresses).collect(),
             Err(error) => {
-                failure.reason = Reason::Name(error);
-                return Err(failure);
+                self.failure.reason = Reason::Name(error);
+                return None;
             }
         };
-        for (at, address) in alternate(&addresses).enumerate() {
-            let now = self.network.now();
+        let is_only = !self.round.has_several && addresses.len() == 1;
+        self.ask(&addresses, if is_only { CONNECT } else { HURRY }, take)
+    }
+
+    /// Asks again where there was no time to connect.
+    fn again<T>(&mut self, take: Take<T>) -> Option<Fetched<T>> {
+        let slow = std::mem::take(&mut self.slow);
+        if let Reason::Unreachable(addresses) = &mut self.failure.reason {
+            addresses.retain(|(address, _)| !slow.contains(&address.ip()));
+        }
+        self.ask(&slow, CONNECT, take)
+    }
+
+    /// Asks at each of these addresses. One name can stand for several controllers, so an address
+    /// is left for the next one whenever another controller would be asked.
+    fn ask<T>(
+        &mut self,
+        addresses: &[IpAddr],
+        connect: Duration,
+        take: Take<T>,
+    ) -> Option<Fetched<T>> {
+        for (at, &address) in addresses.iter().enumerate() {
+            let now = self.round.network.now();
             let mut conversation = Conversation {
                 turn: self,
                 address: SocketAddr::new(address, self.controller.port),
+                connect,
                 by: share(now, self.by, addresses.len() - at),
                 exchanges: 0,
                 credential_sent: false,
             };
             let result = conversation.run(take);
-            failure.credential_sent |= conversation.credential_sent;
-            match result {
-                Ok(fetched) => return Ok(fetched),
-                Err(reason) => {
-                    log::debug!("{} ({address}): {reason}", self.controller);
-                    if matches!(reason, Reason::Standby(_)) {
-                        failure.standby = Some(conversation.address);
-                    }
-                    failure.reason = failure.reason.and(reason);
-                }
+            let credential_sent = conversation.credential_sent;
+            self.failure.credential_sent |= credential_sent;
+            let reason = match result {
+                Ok(fetched) => return Some(fetched),
+                Err(reason) => reason,
+            };
+            log::debug!("{} ({address}): {reason}", self.controller);
+            if matches!(reason, Reason::Standby(_)) {
+                self.failure.standby = Some(SocketAddr::new(address, self.controller.port));
             }
-            if failure.reason.is_final() {
+            if connect < CONNECT && reason.is_slow_connection() {
+                self.slow.push(address);
+            }
+            let before = std::mem::replace(&mut self.failure.reason, Reason::Unreachable(vec![]));
+            self.failure.reason = before.and(reason);
+            if self.failure.reason.is_final() {
                 break;
             }
         }
-        Err(failure)
+        None
     }
 
     /// What is known of the controller's version before anything was said.
     fn negotiation(&self) -> Negotiation {
-        let known = self.query.known.get(&self.controller.to_string()).copied();
-        let since = self.credential.since();
-        let negotiation = match (self.query.release, known) {
+        let Round { query, errand, .. } = self.round;
+        let known = query.known.get(&self.controller.to_string()).copied();
+        let since = self.round.credential.since();
+        let negotiation = match (query.release, known) {
             (Some(release), _) => Negotiation::pinned(release.version()),
-            (None, Some(version)) if version >= since && self.errand.is_whole_at(version) => {
+            (None, Some(version)) if version >= since && errand.is_whole_at(version) => {
                 Negotiation::known(version)
             }
             _ => Negotiation::unknown(),
@@ -328,6 +395,8 @@ impl Turn<'_> {
 struct Conversation<'a> {
     turn: &'a Turn<'a>,
     address: SocketAddr,
+    /// The longest that connecting may take.
+    connect: Duration,
     /// When it has to end.
     by: Instant,
     exchanges: u32,
@@ -352,9 +421,9 @@ impl Conversation<'_> {
             match negotiation.answer(answer) {
                 Step::Send(_) => {}
                 Step::Done(outcome) => {
-                    let method = self.turn.credential.method();
+                    let method = self.turn.round.credential.method();
                     let content = conclude(
-                        self.turn.errand,
+                        self.turn.round.errand,
                         method,
                         attempt.version(),
                         outcome,
@@ -375,15 +444,22 @@ impl Conversation<'_> {
 
     /// One exchange.
     fn attempt(&mut self, attempt: Attempt) -> Result<(Answer, Option<Message>), Reason> {
-        let Turn { network, query, .. } = *self.turn;
+        let Round {
+            network,
+            query,
+            errand,
+            credential,
+            ..
+        } = *self.turn.round;
         let exchange = Exchange {
             network,
             tls: query.tls.as_ref(),
-            errand: self.turn.errand,
-            credential: Some(self.turn.credential),
+            errand,
+            credential: Some(credential),
             controller: self.turn.controller,
             address: self.address,
             max_size: query.max_size,
+            connect: self.connect,
             by: self.by,
         };
         let result = exchange.attempt(attempt);
@@ -401,16 +477,16 @@ impl Conversation<'_> {
     /// Waits as long as a controller that limits its clients wants: n seconds the n-th time.
     fn slow_down(&mut self, times: u32) -> Result<(), Reason> {
         let pause = Duration::from_secs(times.into());
-        let Turn {
-            network,
-            controller,
-            deadline,
-            ..
-        } = *self.turn;
+        let Round {
+            network, deadline, ..
+        } = *self.turn.round;
         if network.now() + pause >= deadline {
             return Err(Reason::Busy(Errno::SLURMCTLD_COMMUNICATIONS_BACKOFF));
         }
-        log::info!("{controller} asks to slow down; waiting {times} s");
+        log::info!(
+            "{} asks to slow down; waiting {times} s",
+            self.turn.controller
+        );
         network.sleep(pause);
         // It is there, and will answer: its turn does not end meanwhile.
         self.by = deadline;

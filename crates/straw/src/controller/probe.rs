@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use slurm_protocol::{Answer, Attempt, Errno, Message, Outcome, ProtocolVersion, Release};
 
 use super::errand::files;
-use super::exchange::{Exchange, conclude};
+use super::exchange::{CONNECT, Exchange, conclude};
 use super::{Errand, MAX_SIZE, Reason};
 use crate::credential::Opened;
 use crate::endpoint::Endpoint;
@@ -173,6 +173,7 @@ impl Probe<'_> {
                 controller,
                 address,
                 max_size: self.max_size,
+                connect: CONNECT,
                 by,
             },
             took: Duration::ZERO,
