@@ -1,26 +1,84 @@
 //! As much of the ELF format as it takes to follow pointers in a shared library, and to see where
 //! a program looks for its own: 64 bits, least byte first. What is damaged gives `None`.
+//!
+//! Of a file no more is read than what is asked for: most of a library is code.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::fs::File;
 use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
+
+use memchr::memchr;
+
+/// Where bytes come from: a file, or memory.
+pub(in crate::config::adapt) trait Source {
+    /// How many there are.
+    fn length(&self) -> u64;
+
+    /// Some of them; none where they are not all there.
+    fn read(&self, range: Range<u64>) -> Option<Cow<'_, [u8]>>;
+}
+
+impl Source for File {
+    fn length(&self) -> u64 {
+        self.metadata().map_or(0, |metadata| metadata.len())
+    }
+
+    fn read(&self, range: Range<u64>) -> Option<Cow<'_, [u8]>> {
+        if range.end > self.length() {
+            return None;
+        }
+        let mut bytes = vec![0; usize::try_from(range.end.checked_sub(range.start)?).ok()?];
+        self.read_exact_at(&mut bytes, range.start).ok()?;
+        Some(Cow::Owned(bytes))
+    }
+}
+
+impl Source for [u8] {
+    fn length(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn read(&self, range: Range<u64>) -> Option<Cow<'_, [u8]>> {
+        let start = usize::try_from(range.start).ok()?;
+        let end = usize::try_from(range.end).ok()?;
+        self.get(start..end).map(Cow::Borrowed)
+    }
+}
 
 /// A program or a library.
-pub(super) struct Elf<'a> {
-    bytes: &'a [u8],
-    /// Address, offset in the file, length.
-    segments: Vec<(u64, u64, u64)>,
+pub(super) struct Elf<'a, S: ?Sized> {
+    source: &'a S,
+    machine: u16,
+    segments: Vec<Segment>,
     dynamic: Vec<(u64, u64)>,
 }
+
+/// A part of the file that is loaded.
+#[derive(Clone, Copy)]
+pub(super) struct Segment {
+    pub(super) address: u64,
+    offset: u64,
+    length: u64,
+    pub(super) is_code: bool,
+}
+
+/// A pointer: where it stands, and where it points.
+pub(super) type Pointer = (u64, u64);
 
 // Kinds of segments and of entries in the dynamic section.
 const LOAD: u32 = 1;
 const DYNAMIC: u32 = 2;
+const EXECUTABLE: u32 = 1;
 const STRTAB: u64 = 5;
 const RELA: u64 = 7;
 const RELASZ: u64 = 8;
 const RPATH: u64 = 15;
 const RUNPATH: u64 = 29;
 const RELR: u64 = 36;
+
+/// The length of an entry in the table of segments.
+const PROGRAM_HEADER: usize = 56;
 
 /// The relocations that make a pointer into the library itself, by the processor.
 const RELATIVE: [(u16, u32); 5] = [
@@ -31,29 +89,35 @@ const RELATIVE: [(u16, u32); 5] = [
     (21, 22),    // PowerPC 64
 ];
 
-impl<'a> Elf<'a> {
-    pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
+impl<'a, S: Source + ?Sized> Elf<'a, S> {
+    pub(super) fn parse(source: &'a S) -> Option<Self> {
+        let header = source.read(0..64)?;
         // 64 bits, little-endian.
-        if bytes.get(..6)? != b"\x7fELF\x02\x01" {
+        if !header.starts_with(b"\x7fELF\x02\x01") {
             return None;
         }
-        let table = u64_at(bytes, 0x20)?;
-        let (size, count) = (u16_at(bytes, 0x36)?, u16_at(bytes, 0x38)?);
+        let table = u64_at(&header, 0x20)?;
+        let size = usize::from(u16_at(&header, 0x36)?).max(PROGRAM_HEADER);
+        let count = usize::from(u16_at(&header, 0x38)?);
+        let table = source.read(table..table.checked_add((size * count) as u64)?)?;
         let mut elf = Self {
-            bytes,
+            source,
+            machine: u16_at(&header, 0x12)?,
             segments: Vec::new(),
             dynamic: Vec::new(),
         };
-        for index in 0..u64::from(count) {
-            let at = table.checked_add(index * u64::from(size))?;
-            let (offset, address) = (u64_at(bytes, at + 8)?, u64_at(bytes, at + 16)?);
-            let length = u64_at(bytes, at + 32)?;
-            match u32_at(bytes, at)? {
-                LOAD => elf.segments.push((address, offset, length)),
+        for header in table.chunks_exact(size) {
+            let segment = Segment {
+                address: u64_at(header, 16)?,
+                offset: u64_at(header, 8)?,
+                length: u64_at(header, 32)?,
+                is_code: u32_at(header, 4)? & EXECUTABLE != 0,
+            };
+            match u32_at(header, 0)? {
+                LOAD => elf.segments.push(segment),
                 DYNAMIC => {
-                    for at in (offset..offset.checked_add(length)?).step_by(16) {
-                        let entry = (u64_at(bytes, at)?, u64_at(bytes, at + 8)?);
-                        elf.dynamic.push(entry);
+                    for entry in elf.bytes(segment)?.chunks_exact(16) {
+                        elf.dynamic.push((u64_at(entry, 0)?, u64_at(entry, 8)?));
                     }
                 }
                 _ => {}
@@ -63,62 +127,64 @@ impl<'a> Elf<'a> {
     }
 
     /// The directories in which a program looks for its libraries before all others.
-    pub(super) fn run_path(&self) -> Option<&'a str> {
+    pub(super) fn run_path(&self) -> Option<String> {
+        const LONGEST: u64 = 4096;
         let offset = self.entry(RUNPATH).or_else(|| self.entry(RPATH))?;
-        self.string(self.entry(STRTAB)?.checked_add(offset)?, 4096)
+        let start = self.offset(self.entry(STRTAB)?.checked_add(offset)?)?;
+        let end = start.checked_add(LONGEST)?.min(self.source.length());
+        let text = self.source.read(start..end)?;
+        let text = &text[..memchr(0, &text)?];
+        str::from_utf8(text).ok().map(str::to_owned)
     }
 
-    /// All pointers into the library itself: where they stand, and where they point.
-    pub(super) fn pointers(&self) -> HashMap<u64, u64> {
-        let mut pointers = HashMap::new();
+    /// The parts that are loaded, those without code first.
+    pub(super) fn segments(&self) -> Vec<Segment> {
+        let mut segments = self.segments.clone();
+        segments.sort_by_key(|segment| segment.is_code);
+        segments
+    }
+
+    /// What is in a part of the file.
+    pub(super) fn bytes(&self, segment: Segment) -> Option<Cow<'a, [u8]>> {
+        let Segment { offset, length, .. } = segment;
+        self.source.read(offset..offset.checked_add(length)?)
+    }
+
+    /// All pointers into the library itself, by where they stand.
+    pub(super) fn pointers(&self) -> Vec<Pointer> {
+        let mut pointers = Vec::new();
         if self.entry(RELR).is_some() {
             // They stand in the data. What is no pointer does no harm: it points to no key.
-            for &(address, offset, length) in &self.segments {
-                let end = offset.saturating_add(length).min(self.bytes.len() as u64);
-                for at in (offset..end).step_by(8) {
-                    if let Some(to) = u64_at(self.bytes, at).filter(|&to| to != 0) {
-                        pointers.insert(address.wrapping_add(at - offset), to);
+            for segment in self.segments.iter().filter(|segment| !segment.is_code) {
+                for (at, word) in
+                    (0..).zip(self.bytes(*segment).unwrap_or_default().chunks_exact(8))
+                {
+                    if let Some(to) = u64_at(word, 0).filter(|&to| to != 0) {
+                        pointers.push((segment.address.wrapping_add(at * 8), to));
                     }
                 }
             }
         }
+        // The last of several for one place is the one that counts.
         self.add_relocations(&mut pointers);
+        pointers.reverse();
+        pointers.sort_by_key(|&(at, _)| at);
+        pointers.dedup_by_key(|&mut (at, _)| at);
         pointers
     }
 
-    fn add_relocations(&self, pointers: &mut HashMap<u64, u64>) -> Option<()> {
-        let machine = u16_at(self.bytes, 0x12)?;
-        let (_, relative) = RELATIVE.into_iter().find(|&(of, _)| of == machine)?;
+    fn add_relocations(&self, pointers: &mut Vec<Pointer>) -> Option<()> {
+        let (_, relative) = RELATIVE.into_iter().find(|&(of, _)| of == self.machine)?;
         let start = self.offset(self.entry(RELA)?)?;
-        for at in (start..start.checked_add(self.entry(RELASZ)?)?).step_by(24) {
-            if u32_at(self.bytes, at + 8)? == relative {
-                pointers.insert(u64_at(self.bytes, at)?, u64_at(self.bytes, at + 16)?);
+        let table = self
+            .source
+            .read(start..start.checked_add(self.entry(RELASZ)?)?)?;
+        for entry in table.chunks_exact(24) {
+            if u32_at(entry, 8)? == relative {
+                pointers.push((u64_at(entry, 0)?, u64_at(entry, 16)?));
             }
         }
         Some(())
-    }
-
-    /// The word of letters and digits at an address, if one is there.
-    pub(super) fn word(&self, address: u64) -> Option<&'a str> {
-        let word = self.string(address, 64)?;
-        let letters = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        (word.starts_with(|c: char| c.is_ascii_alphabetic()) && word.chars().all(letters))
-            .then_some(word)
-    }
-
-    /// Where in the file the segment is that an address is in.
-    pub(super) fn segment(&self, address: u64) -> Option<Range<usize>> {
-        let &(_, offset, length) = self.around(address)?;
-        let start = usize::try_from(offset).ok()?;
-        Some(start..start.checked_add(usize::try_from(length).ok()?)?)
-    }
-
-    fn string(&self, address: u64, longest: usize) -> Option<&'a str> {
-        let start = usize::try_from(self.offset(address)?).ok()?;
-        let rest = self.bytes.get(start..)?;
-        let rest = &rest[..rest.len().min(longest)];
-        let end = rest.iter().position(|&byte| byte == 0)?;
-        str::from_utf8(&rest[..end]).ok()
     }
 
     fn entry(&self, wanted: u64) -> Option<u64> {
@@ -128,30 +194,26 @@ impl<'a> Elf<'a> {
 
     /// Where in the file an address is.
     fn offset(&self, address: u64) -> Option<u64> {
-        let &(start, offset, _) = self.around(address)?;
-        Some(offset.wrapping_add(address - start))
-    }
-
-    fn around(&self, address: u64) -> Option<&(u64, u64, u64)> {
-        let holds =
-            |&&(start, _, length): &&(u64, u64, u64)| address >= start && address - start < length;
-        self.segments.iter().find(holds)
+        let holds = |segment: &&Segment| {
+            address >= segment.address && address - segment.address < segment.length
+        };
+        let segment = self.segments.iter().find(holds)?;
+        Some(segment.offset.wrapping_add(address - segment.address))
     }
 }
 
-fn part<const N: usize>(bytes: &[u8], at: u64) -> Option<[u8; N]> {
-    let at = usize::try_from(at).ok()?;
+fn part<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..at.checked_add(N)?)?.try_into().ok()
 }
 
-fn u16_at(bytes: &[u8], at: u64) -> Option<u16> {
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     part(bytes, at).map(u16::from_le_bytes)
 }
 
-fn u32_at(bytes: &[u8], at: u64) -> Option<u32> {
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     part(bytes, at).map(u32::from_le_bytes)
 }
 
-fn u64_at(bytes: &[u8], at: u64) -> Option<u64> {
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     part(bytes, at).map(u64::from_le_bytes)
 }

@@ -6,11 +6,15 @@
 //! 22.05, 24.11 and 26.05: docs/adapting.md, "What a library knows"). The pointers are found among
 //! the library's relocations. Where that fails, for another kind of processor or linker, a key is
 //! taken for known where it stands as a string.
+//!
+//! No more of the file is read than the part with the keys and the relocations: half of it is code.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 
-use super::elf::Elf;
+use memchr::{memchr, memchr_iter};
+
+use super::elf::{Elf, Source};
 
 /// The kinds of lines that have keys of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,7 +46,10 @@ impl Table {
     }
 }
 
-/// A libslurm, in memory.
+/// The sizes of a record, in pointers: 40 bytes in 22.05, 56 in 24.11 and 26.05.
+const SIZES: std::ops::RangeInclusive<u64> = 3..=12;
+
+/// What is known of a libslurm.
 #[derive(Debug)]
 pub(in crate::config::adapt) struct Library {
     /// The part of the file that holds its strings.
@@ -52,20 +59,19 @@ pub(in crate::config::adapt) struct Library {
 }
 
 impl Library {
-    pub(super) fn new(bytes: Vec<u8>) -> Self {
-        let (tables, strings) = match Elf::parse(&bytes) {
-            Some(elf) => tables(&elf),
-            None => (BTreeMap::new(), None),
+    pub(super) fn new<S: Source + ?Sized>(file: &S) -> Self {
+        let (tables, strings) = match Elf::parse(file).and_then(|elf| tables(&elf)) {
+            Some(found) => found,
+            None => {
+                let all = file.read(0..file.length()).unwrap_or_default();
+                (BTreeMap::new(), all)
+            }
         };
         // The other strings are where the keys are.
-        let strings = match strings.and_then(|range| bytes.get(range)) {
-            Some(strings) => strings.to_vec(),
-            None => bytes,
-        };
         Self {
             version: version(&strings),
             tables,
-            strings,
+            strings: strings.into_owned(),
         }
     }
 
@@ -117,11 +123,13 @@ impl Library {
             interesting[usize::from(last)] = true;
             interesting[usize::from(last.to_ascii_uppercase())] = true;
         }
-        for at in 1..self.strings.len() {
-            let last = self.strings[at - 1];
-            if self.strings[at] != 0 || !interesting[usize::from(last)] {
+        for at in memchr_iter(0, &self.strings) {
+            let before = at
+                .checked_sub(1)
+                .and_then(|before| self.strings.get(before));
+            let Some(&last) = before.filter(|&&last| interesting[usize::from(last)]) else {
                 continue;
-            }
+            };
             for word in by_last
                 .get(&last.to_ascii_lowercase())
                 .into_iter()
@@ -143,22 +151,25 @@ impl Library {
 /// The tables that can be found, with their keys in lower case.
 type Tables = BTreeMap<Table, BTreeSet<String>>;
 
-/// The tables, and where in the file the keys are.
-fn tables(elf: &Elf<'_>) -> (Tables, Option<Range<usize>>) {
-    /// The sizes of a record: 40 bytes in 22.05, 56 in 24.11 and 26.05.
-    const SIZES: std::ops::RangeInclusive<u64> = 3..=12;
+/// The tables, and the part of the file that the keys are in.
+fn tables<'a, S: Source + ?Sized>(elf: &Elf<'a, S>) -> Option<(Tables, Cow<'a, [u8]>)> {
+    let (address, strings) = elf.segments().into_iter().find_map(|segment| {
+        let bytes = elf.bytes(segment)?;
+        places(&bytes, Table::Top).next()?;
+        Some((segment.address, bytes))
+    })?;
     let pointers = elf.pointers();
-    let key_at = |address: u64| pointers.get(&address).and_then(|&to| elf.word(to));
+    let key_at = |at: u64| {
+        let found = pointers.binary_search_by_key(&at, |&(at, _)| at).ok()?;
+        word(&strings, pointers[found].1.checked_sub(address)?)
+    };
     let mut found = Tables::new();
-    let mut strings = None;
     for table in [Table::Top, Table::Node, Table::Partition] {
-        let anchors = pointers
+        let anchors: Vec<_> = places(&strings, table).map(|at| address + at).collect();
+        let longest = pointers
             .iter()
-            .filter(|&(_, &to)| elf.word(to) == Some(table.anchor()))
-            .inspect(|&(_, &to)| strings = elf.segment(to))
-            .map(|(&at, _)| at);
-        let candidates = anchors.flat_map(|anchor| SIZES.map(move |words| (anchor, words * 8)));
-        let longest = candidates
+            .filter(|(_, to)| anchors.contains(to))
+            .flat_map(|&(anchor, _)| SIZES.map(move |words| (anchor, words * 8)))
             .map(|(anchor, size)| {
                 let before = (1..).map_while(|n| key_at(anchor.checked_sub(n * size)?));
                 let from = (0..).map_while(|n| key_at(anchor.checked_add(n * size)?));
@@ -173,19 +184,37 @@ fn tables(elf: &Elf<'_>) -> (Tables, Option<Range<usize>>) {
             found.insert(table, keys);
         }
     }
-    (found, strings)
+    Some((found, strings))
+}
+
+/// Where a table's anchor stands among the strings, perhaps as the end of another one.
+fn places(strings: &[u8], table: Table) -> impl Iterator<Item = u64> {
+    let anchor = table.anchor().as_bytes();
+    // Capitals are rarer than the ends of strings.
+    memchr_iter(anchor[0], strings)
+        .filter(|&at| {
+            let rest = strings[at..].strip_prefix(anchor);
+            rest.is_some_and(|rest| rest.first() == Some(&0))
+        })
+        .map(|at| at as u64)
+}
+
+/// The word of letters and digits at a place among the strings, if one is there.
+fn word(strings: &[u8], at: u64) -> Option<&str> {
+    const LONGEST: usize = 64;
+    let rest = strings.get(usize::try_from(at).ok()?..)?;
+    let rest = &rest[..rest.len().min(LONGEST)];
+    let word = &rest[..memchr(0, rest)?];
+    let letters = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    let is_one = word.first().is_some_and(u8::is_ascii_alphabetic) && word.iter().all(letters);
+    str::from_utf8(word).ok().filter(|_| is_one)
 }
 
 /// The release: a string like `24.11.5` or `25.05.0-0rc1` by itself.
 fn version(bytes: &[u8]) -> Option<(u16, u16)> {
     let digits = |range: &[u8]| range.iter().all(u8::is_ascii_digit);
     // The dots are rare enough.
-    let mut rest = bytes;
-    let mut offset = 0;
-    while let Some(dot) = rest.iter().position(|&byte| byte == b'.') {
-        let at = offset + dot;
-        offset = at + 1;
-        rest = &bytes[offset..];
+    for at in memchr_iter(b'.', bytes) {
         if at < 3 || bytes.len() < at + 5 {
             continue;
         }
@@ -295,7 +324,7 @@ mod tests {
             keys("NodeHostname", 20, "Node"),
             keys("SlurmctldHost", 110, "Top"),
         ]);
-        let library = Library::new(file);
+        let library = Library::new(file.as_slice());
         assert_eq!(library.version(), Some((24, 11)));
         assert!(library.before((25, 5)) && !library.before((24, 11)));
         let asked = words(&["Top0x", "tOP109X", "Node1x", "New"]);
@@ -317,7 +346,7 @@ mod tests {
 
     #[test]
     fn what_is_no_library() {
-        let library = Library::new(b"\0SlurmUser\0Port".to_vec());
+        let library = Library::new(b"\0SlurmUser\0Port".as_slice());
         assert_eq!(library.version(), None);
         let asked = words(&["User", "Port"]);
         assert_eq!(library.unknown(Table::Top, &asked), words(&["Port"]));
@@ -336,7 +365,7 @@ mod tests {
                 file[at] = byte;
             }
             file.truncate(END - length / 4);
-            let library = Library::new(file);
+            let library = Library::new(file.as_slice());
             library.unknown(Table::Top, &words(&["New"]));
         }
     }

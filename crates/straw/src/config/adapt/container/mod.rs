@@ -8,7 +8,7 @@ mod library;
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -216,7 +216,7 @@ impl<'a> Container<'a> {
         let mut places = self.beside_commands();
         places.extend(USUAL_PLACES.iter().flat_map(|place| self.expand(place)));
         let file = places.iter().find_map(|place| library_in(place))?;
-        let bytes = read(&file)?;
+        let library = Library::new(&open(&file)?);
         let directory = file.parent()?;
         // A build with one shared library has it among the plugins; others, one directory above.
         let plugins = [
@@ -228,10 +228,7 @@ impl<'a> Container<'a> {
         .find(|directory| holds_plugins(directory))
         .unwrap_or_else(|| directory.to_owned());
         log::debug!("Slurm's library is {}", file.display());
-        Some(Slurm {
-            library: Library::new(bytes),
-            plugins,
-        })
+        Some(Slurm { library, plugins })
     }
 
     /// The directories in which Slurm's commands look for their library, and those beside them.
@@ -245,10 +242,10 @@ impl<'a> Container<'a> {
                 continue;
             };
             // A script, as straw's own shims may be, is no ELF file.
-            let Some(bytes) = read(&command) else {
+            let Some(file) = open(&command) else {
                 continue;
             };
-            let Some(elf) = Elf::parse(&bytes) else {
+            let Some(elf) = Elf::parse(&file) else {
                 continue;
             };
             let run_path = elf.run_path().unwrap_or_default();
@@ -350,9 +347,12 @@ fn holds_plugins(directory: &Path) -> bool {
         .any(|name| name.as_encoded_bytes().starts_with(b"auth_"))
 }
 
-fn read(file: &Path) -> Option<Vec<u8>> {
-    let metadata = fs::metadata(file).ok()?;
+fn open(file: &Path) -> Option<File> {
     // A pipe would keep us waiting for somebody to write into it.
-    let is_one = metadata.is_file() && metadata.len() <= LARGEST_LIBRARY;
-    is_one.then(|| fs::read(file).ok())?
+    if !fs::metadata(file).ok()?.is_file() {
+        return None;
+    }
+    let file = File::open(file).ok()?;
+    let metadata = file.metadata().ok()?;
+    (metadata.is_file() && metadata.len() <= LARGEST_LIBRARY).then_some(file)
 }
