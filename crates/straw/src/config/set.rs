@@ -1,6 +1,7 @@
 //! The files of one reply, after their names were checked. Names come from a peer that nobody
 //! has authenticated (docs/protocol.md, section 8), so they are taken for hostile.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
@@ -134,15 +135,14 @@ impl ConfigSet {
         self.files.keys()
     }
 
-    /// Whether there is a file of this name.
-    pub(super) fn contains(&self, name: &FileName) -> bool {
-        self.files.contains_key(name)
-    }
-
     /// A file, by its name.
     pub fn get(&self, name: &str) -> Option<&File> {
-        let (_, file) = self.files.iter().find(|(key, _)| key.0 == name)?;
-        Some(file)
+        self.files.get(name)
+    }
+
+    /// The same, with the name as it is kept.
+    pub(super) fn entry(&self, name: &str) -> Option<(&FileName, &File)> {
+        self.files.get_key_value(name)
     }
 }
 
@@ -165,6 +165,12 @@ impl ConfigSet {
 /// dot, separated by single slashes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileName(String);
+
+impl Borrow<str> for FileName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
 
 impl FileName {
     /// Checks a name. `./` in front of it or within it is dropped.

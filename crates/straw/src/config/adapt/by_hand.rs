@@ -85,7 +85,7 @@ impl ByHand {
         work.begin("unset");
         for key in &self.unset {
             for setting in work.all(key) {
-                work.comment_out(&setting.place, "unset by hand");
+                work.comment_out(setting.place, "unset by hand");
             }
         }
         work.begin("set");
@@ -120,12 +120,12 @@ fn set(work: &mut Work<'_>, key: &str, values: &[&str]) {
     match (there.as_slice(), values) {
         ([.., last], [value]) if !key.eq_ignore_ascii_case("SlurmctldHost") || there.len() == 1 => {
             if last.value != *value {
-                work.replace(&last.place, &written(value), REASON);
+                work.replace(last.place, &written(value), REASON);
             }
         }
         (there, values) => {
             for setting in there {
-                work.comment_out(&setting.place, REASON);
+                work.comment_out(setting.place, REASON);
             }
             for value in values {
                 // A whole line of a node may be given, with its spaces.

@@ -1,7 +1,7 @@
 //! The set while rules are at it.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 
 use super::{Adapted, Change, Container, Finding, Severity};
 use crate::config::slurm_conf::{Conf, Edit, Kind, Pair, Statement};
@@ -12,11 +12,20 @@ const SLURM_CONF: &str = "slurm.conf";
 /// More files than this are not looked into: each is included by the one before, perhaps.
 const MOST_FILES: usize = 256;
 
-/// A statement, by its file and its index there.
-#[derive(Clone, Debug)]
+/// A statement, by the numbers of its file and of its place there.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
-    pub(super) file: FileName,
-    pub(super) index: usize,
+    file: usize,
+    index: usize,
+}
+
+/// The statements of slurm.conf and of what it includes.
+#[derive(Default)]
+struct Index {
+    /// In the order in which Slurm reads them.
+    places: Vec<Place>,
+    /// Those that begin with a key, by it, in lower case.
+    by_key: HashMap<Vec<u8>, Vec<Place>>,
 }
 
 /// A key and its value, the first or only ones of their line.
@@ -39,7 +48,9 @@ pub(super) enum Action {
 pub(super) struct Work<'a> {
     pub(super) container: &'a Container<'a>,
     set: &'a ConfigSet,
-    files: BTreeMap<FileName, Conf>,
+    files: Vec<(&'a FileName, Conf<'a>)>,
+    /// Made when it is first asked for, and again after an edit of which lines there are.
+    index: OnceCell<Index>,
     /// The cluster's name, once slurm.conf is read.
     cluster: OnceCell<String>,
     rule: &'static str,
@@ -52,41 +63,41 @@ impl<'a> Work<'a> {
         let mut work = Self {
             container,
             set,
-            files: BTreeMap::new(),
+            files: Vec::new(),
+            index: OnceCell::new(),
             cluster: OnceCell::new(),
             rule: "",
             changes: Vec::new(),
             findings: Vec::new(),
         };
         for start in [SLURM_CONF, "plugstack.conf"] {
-            if let Ok(name) = FileName::parse(start.as_bytes()) {
-                work.load(name);
-            }
+            work.load(start);
         }
         work
     }
 
     /// Reads a file and those that it includes.
-    fn load(&mut self, name: FileName) {
-        let mut names = vec![name];
+    fn load(&mut self, name: &str) {
+        let mut names = vec![name.to_owned()];
         while let Some(name) = names.pop() {
-            let Some(file) = self.set.get(name.as_str()) else {
+            let Some((name, file)) = self.set.entry(&name) else {
                 continue;
             };
-            if self.files.contains_key(&name) {
+            if self.number(name.as_str()).is_some() {
                 continue;
             }
-            let conf = Conf::parse(&file.content);
             // Which cluster it is decides which file `%c` is; that is seen once slurm.conf is read.
-            self.files.insert(name.clone(), conf);
-            names.extend(self.includes(&name));
+            self.files.push((name, Conf::parse(&file.content)));
+            let statements = self.statements(name.as_str());
+            let included = statements.filter_map(|statement| self.included(statement));
+            names.extend(included.map(|name| name.as_str().to_owned()));
         }
     }
 
-    fn includes(&self, name: &FileName) -> Vec<FileName> {
-        self.statements(name)
-            .filter_map(|(_, statement)| self.included(statement))
-            .collect()
+    /// The number of a file that was read.
+    fn number(&self, name: &str) -> Option<usize> {
+        let mut names = self.files.iter().map(|(name, _)| name.as_str());
+        names.position(|other| other == name)
     }
 
     /// Changes from now on are those of this rule.
@@ -97,7 +108,7 @@ impl<'a> Work<'a> {
     /// The set as it is now, and what was done to it.
     pub(super) fn finish(self) -> Adapted {
         let mut set = self.set.clone();
-        for (name, conf) in &self.files {
+        for (name, conf) in self.files {
             let changed = |change: &Change| change.file == name.as_str();
             if self.changes.iter().any(changed) {
                 set.set_content(name, conf.to_bytes());
@@ -115,26 +126,27 @@ impl<'a> Work<'a> {
         self.set.get(name).is_some()
     }
 
-    /// The statements of a file, with their indexes.
-    pub(super) fn statements(&self, name: &FileName) -> impl Iterator<Item = (usize, &Statement)> {
-        let statements = self.files.get(name).map(Conf::statements);
-        statements.unwrap_or_default().iter().enumerate()
+    /// The statements of a file.
+    fn statements(&self, name: &str) -> impl Iterator<Item = &Statement<'a>> {
+        let number = self.number(name);
+        let statements = number.map(|number| self.files[number].1.statements());
+        statements.unwrap_or_default().iter()
     }
 
     /// A statement, where there still is one.
-    pub(super) fn statement(&self, place: &Place) -> Option<&Statement> {
-        self.files.get(&place.file)?.statements().get(place.index)
+    pub(super) fn statement(&self, place: Place) -> Option<&Statement<'a>> {
+        let (_, conf) = self.files.get(place.file)?;
+        conf.statements().get(place.index)
     }
 
     /// The file of the set that a statement includes. Names count from slurm.conf's directory, in
     /// whatever file they stand.
-    pub(super) fn included(&self, statement: &Statement) -> Option<FileName> {
+    pub(super) fn included(&self, statement: &Statement<'_>) -> Option<FileName> {
         let Kind::Include(name) = statement.kind() else {
             return None;
         };
-        let name = self.file_name(name);
-        let name = FileName::parse(name.as_bytes()).ok()?;
-        self.set.contains(&name).then_some(name)
+        let name = FileName::parse(self.file_name(name).as_bytes()).ok()?;
+        self.has_file(name.as_str()).then_some(name)
     }
 
     /// The name of an included file, with the cluster's name in the place of `%c`.
@@ -145,13 +157,11 @@ impl<'a> Work<'a> {
         }
         // Files included before it are not looked into; ClusterName is in slurm.conf itself.
         let cluster = self.cluster.get_or_init(|| {
-            let file = FileName::parse(SLURM_CONF.as_bytes()).ok();
-            let statements = file.iter().flat_map(|file| self.statements(file));
-            statements
-                .flat_map(|(_, statement)| statement.pairs().first())
+            self.statements(SLURM_CONF)
+                .filter_map(|statement| statement.pairs().next())
                 .filter(|pair| pair.is("ClusterName"))
                 .last()
-                .map(|pair| pair.text().to_lowercase())
+                .map(|pair| pair.value_text().to_lowercase())
                 .unwrap_or_default()
         });
         name.replace("%c", cluster)
@@ -160,51 +170,72 @@ impl<'a> Work<'a> {
     /// All statements of slurm.conf and of what it includes, in the order in which Slurm reads
     /// them.
     pub(super) fn places(&self) -> Vec<Place> {
-        self.places_from(SLURM_CONF)
+        self.index().places.clone()
     }
 
     /// The same for another file that is read by itself.
     pub(super) fn places_from(&self, name: &str) -> Vec<Place> {
         let mut places = Vec::new();
-        if let Ok(name) = FileName::parse(name.as_bytes()) {
-            self.walk(&name, &mut BTreeSet::new(), &mut places);
+        if let Some(file) = self.number(name) {
+            self.walk(file, &mut BTreeSet::new(), &mut places);
         }
         places
     }
 
     /// Each file once, though it be included twice, or by itself: it is changed in one place.
-    fn walk(&self, file: &FileName, seen: &mut BTreeSet<FileName>, places: &mut Vec<Place>) {
-        if seen.len() == MOST_FILES || !seen.insert(file.clone()) {
+    fn walk(&self, file: usize, seen: &mut BTreeSet<usize>, places: &mut Vec<Place>) {
+        if seen.len() == MOST_FILES || !seen.insert(file) {
             return;
         }
-        for (index, statement) in self.statements(file) {
-            places.push(Place {
-                file: file.clone(),
-                index,
-            });
-            if let Some(included) = self.included(statement) {
-                self.walk(&included, seen, places);
+        for (index, statement) in self.files[file].1.statements().iter().enumerate() {
+            places.push(Place { file, index });
+            let included = self.included(statement);
+            if let Some(included) = included.and_then(|name| self.number(name.as_str())) {
+                self.walk(included, seen, places);
             }
         }
     }
 
+    fn index(&self) -> &Index {
+        self.index.get_or_init(|| {
+            let places = self.places_from(SLURM_CONF);
+            let mut by_key: HashMap<Vec<u8>, Vec<Place>> = HashMap::new();
+            let mut key = Vec::new();
+            for &place in &places {
+                let statement = self.statement(place);
+                let Some(first) = statement.and_then(|statement| statement.pairs().next()) else {
+                    continue;
+                };
+                key.clear();
+                key.extend(first.key().iter().map(u8::to_ascii_lowercase));
+                match by_key.get_mut(&key) {
+                    Some(places) => places.push(place),
+                    None => drop(by_key.insert(key.clone(), vec![place])),
+                }
+            }
+            Index { places, by_key }
+        })
+    }
+
     /// All lines of this key, in the order in which Slurm reads them.
     pub(super) fn all(&self, key: &str) -> Vec<Setting> {
-        let setting = |place: Place| {
-            let pair = self.statement(&place)?.pairs().first()?;
+        let places = self.index().by_key.get(key.to_ascii_lowercase().as_bytes());
+        let setting = |&place: &Place| {
+            // It can have become a comment since.
+            let pair = self.statement(place)?.pairs().next()?;
             pair.is(key).then(|| Setting {
-                key: pair.key(),
-                value: pair.text(),
+                key: pair.key_text().into_owned(),
+                value: pair.value_text().into_owned(),
                 place,
             })
         };
-        self.places().into_iter().filter_map(setting).collect()
+        places.into_iter().flatten().filter_map(setting).collect()
     }
 
     /// Whether a line stands there just so.
     pub(super) fn has_line(&self, line: &str) -> bool {
-        let places = self.places();
-        let mut statements = places.iter().filter_map(|place| self.statement(place));
+        let places = self.index().places.iter();
+        let mut statements = places.filter_map(|&place| self.statement(place));
         statements.any(|statement| statement.text() == line)
     }
 
@@ -223,50 +254,55 @@ impl<'a> Work<'a> {
         for setting in self.all(key) {
             match decide(self, &setting.value) {
                 None => {}
-                Some(Action::CommentOut { reason }) => self.comment_out(&setting.place, &reason),
+                Some(Action::CommentOut { reason }) => self.comment_out(setting.place, &reason),
                 Some(Action::Replace { value, reason }) => {
-                    self.replace(&setting.place, &value, &reason);
+                    self.replace(setting.place, &value, &reason);
                 }
             }
         }
     }
 
     /// Makes a statement a comment.
-    pub(super) fn comment_out(&mut self, place: &Place, reason: &str) {
-        self.edit(&place.file, reason, |conf| {
+    pub(super) fn comment_out(&mut self, place: Place, reason: &str) {
+        let statement = self.statement(place);
+        if statement.is_some_and(|statement| matches!(statement.kind(), Kind::Include(_))) {
+            self.index.take();
+        }
+        self.edit(place.file, reason, |conf| {
             conf.comment_out(place.index, reason)
         });
     }
 
     /// Gives the first pair of a statement another value.
-    pub(super) fn replace(&mut self, place: &Place, value: &str, reason: &str) {
-        self.edit(&place.file, reason, |conf| {
+    pub(super) fn replace(&mut self, place: Place, value: &str, reason: &str) {
+        self.edit(place.file, reason, |conf| {
             conf.replace(place.index, 0, value.as_bytes(), reason)
         });
     }
 
-    /// Takes pairs out of a statement.
-    pub(super) fn remove(&mut self, place: &Place, pairs: &[usize], reason: &str) {
-        self.edit(&place.file, reason, |conf| {
+    /// Takes pairs out of a statement, though not the first one alone: that is the line's.
+    pub(super) fn remove(&mut self, place: Place, pairs: &[usize], reason: &str) {
+        self.edit(place.file, reason, |conf| {
             conf.remove(place.index, pairs, reason)
         });
     }
 
     /// Adds a line to slurm.conf.
     pub(super) fn append(&mut self, line: &str, reason: &str) {
-        if let Ok(file) = FileName::parse(SLURM_CONF.as_bytes()) {
-            self.edit(&file, reason, |conf| conf.append(line.as_bytes(), reason));
+        if let Some(file) = self.number(SLURM_CONF) {
+            self.index.take();
+            self.edit(file, reason, |conf| conf.append(line.as_bytes(), reason));
         }
     }
 
-    fn edit(&mut self, file: &FileName, reason: &str, edit: impl FnOnce(&mut Conf) -> Edit) {
-        let Some(conf) = self.files.get_mut(file) else {
+    fn edit(&mut self, file: usize, reason: &str, edit: impl FnOnce(&mut Conf<'_>) -> Edit) {
+        let Some((name, conf)) = self.files.get_mut(file) else {
             return;
         };
         let edit = edit(conf);
         self.changes.push(Change {
             rule: self.rule,
-            file: file.to_string(),
+            file: name.to_string(),
             line: edit.line,
             before: edit.before,
             after: edit.after,
@@ -278,7 +314,7 @@ impl<'a> Work<'a> {
     pub(super) fn find(
         &mut self,
         severity: Severity,
-        place: Option<&Place>,
+        place: Option<Place>,
         message: impl Into<String>,
         hint: impl Into<String>,
     ) {
@@ -286,7 +322,7 @@ impl<'a> Work<'a> {
         let finding = Finding {
             rule: self.rule,
             severity,
-            file: place.map(|place| place.file.to_string()),
+            file: place.map(|place| self.files[place.file].0.to_string()),
             line,
             message: message.into(),
             hint: hint.into(),
@@ -297,7 +333,7 @@ impl<'a> Work<'a> {
     }
 
     /// The pairs of a statement.
-    pub(super) fn pairs(&self, place: &Place) -> &[Pair] {
-        self.statement(place).map_or(&[], Statement::pairs)
+    pub(super) fn pairs(&self, place: Place) -> impl Iterator<Item = Pair<'_>> {
+        self.files[place.file].1.statements()[place.index].pairs()
     }
 }

@@ -174,7 +174,7 @@ pub fn write(
     let earlier: BTreeSet<FileName> = manifest.names().collect();
     let gone: Vec<_> = earlier
         .iter()
-        .filter(|name| !set.contains(name))
+        .filter(|name| set.get(name.as_str()).is_none())
         .cloned()
         .collect();
     let mut files = Vec::new();

@@ -1,134 +1,187 @@
 //! One logical line: how its lines are joined, and what it says.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
-/// A byte of a joined line, and where it stands among the original ones.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Piece {
-    pub(super) byte: u8,
-    start: usize,
-    end: usize,
+use memchr::{memchr, memchr_iter};
+
+/// A logical line at the beginning of some bytes.
+pub(super) struct Logical<'a> {
+    /// How many of the bytes it is.
+    pub(super) length: usize,
+    /// What remains of it without comments, its lines joined.
+    pub(super) text: Cow<'a, [u8]>,
+    /// Where each byte of the text stands. Without it, the text is what the bytes begin with.
+    places: Option<Vec<Range<usize>>>,
 }
 
-/// `Key=Value`, and where it stands in the bytes of its statement.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pair {
-    key: Vec<u8>,
-    value: Vec<u8>,
-    empty: bool,
-    range: Range<usize>,
-    value_range: Range<usize>,
-}
-
-impl Pair {
-    /// Whether it has this key; case does not matter.
-    pub fn is(&self, key: &str) -> bool {
-        self.key.eq_ignore_ascii_case(key.as_bytes())
-    }
-
-    /// The key, as it is written.
-    pub fn key(&self) -> String {
-        // It is letters and digits.
-        String::from_utf8_lossy(&self.key).into_owned()
-    }
-
-    /// The value, without quotes.
-    #[cfg(test)]
-    pub fn value(&self) -> &[u8] {
-        &self.value
-    }
-
-    /// The value as text; what is no text is replaced.
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.value).into_owned()
-    }
-
-    /// Whether nothing at all stands behind the `=`, which Slurm takes for an error. It does not
-    /// mind `""`.
-    pub fn is_empty(&self) -> bool {
-        self.empty
-    }
-
-    pub(super) fn range(&self) -> Range<usize> {
-        self.range.clone()
-    }
-
-    pub(super) fn value_range(&self) -> Range<usize> {
-        self.value_range.clone()
-    }
-}
-
-/// The length of the first logical line, and what remains of it without comments, with its lines
-/// joined: first the comment goes, then the white space behind, and where a backslash is last
-/// then, the next line follows.
-pub(super) fn logical(bytes: &[u8]) -> (usize, Vec<Piece>) {
-    let mut joined = Vec::new();
-    let mut start = 0;
-    loop {
-        let rest = &bytes[start..];
-        let length = match rest.iter().position(|&byte| byte == b'\n') {
-            Some(at) => at + 1,
-            None => rest.len(),
+impl Logical<'_> {
+    /// Where a part of the text stands among the bytes.
+    pub(super) fn place(&self, part: &Range<usize>) -> Range<usize> {
+        let Some(places) = &self.places else {
+            return part.clone();
         };
-        let first = joined.len();
-        strip(&rest[..length], start, &mut joined);
-        start += length;
-        let more = joined.len() > first && joined.last().is_some_and(|last| last.byte == b'\\');
-        if !more {
-            return (start, joined);
+        let end = |at: usize| at.checked_sub(1).map_or(0, |before| places[before].end);
+        match part.is_empty() {
+            true => end(part.start)..end(part.start),
+            false => places[part.start].start..end(part.end),
         }
-        joined.pop();
-        if start == bytes.len() {
-            return (start, joined);
+    }
+}
+
+/// The first logical line: first the comment goes, then the white space behind, and where a
+/// backslash is last then, the next line follows.
+pub(super) fn logical(bytes: &[u8]) -> Logical<'_> {
+    let length = line(bytes);
+    // Most lines have none: no byte of theirs moves.
+    if memchr(b'\\', &bytes[..length]).is_none() {
+        let comment = memchr(b'#', &bytes[..length]);
+        let end = trimmed(&bytes[..comment.unwrap_or(length)]);
+        return Logical {
+            length,
+            text: Cow::Borrowed(&bytes[..end]),
+            places: None,
+        };
+    }
+    let mut joined = Joined::default();
+    let mut length = 0;
+    while length < bytes.len() {
+        let rest = &bytes[length..];
+        let first = joined.text.len();
+        joined.strip(&rest[..line(rest)], length);
+        length += line(rest);
+        if joined.text[first..].last() != Some(&b'\\') {
+            break;
         }
+        joined.truncate(joined.text.len() - 1);
+    }
+    Logical {
+        length,
+        text: Cow::Owned(joined.text),
+        places: Some(joined.places),
     }
 }
 
 /// Whether what follows these bytes would be joined to them.
 pub(super) fn is_continued(bytes: &[u8]) -> bool {
-    let line = bytes
-        .split_inclusive(|&byte| byte == b'\n')
-        .next_back()
-        .unwrap_or_default();
-    let mut pieces = Vec::new();
-    strip(line, 0, &mut pieces);
-    pieces.last().is_some_and(|last| last.byte == b'\\')
+    let mut lines = bytes.split_inclusive(|&byte| byte == b'\n');
+    let mut joined = Joined::default();
+    joined.strip(lines.next_back().unwrap_or_default(), 0);
+    joined.text.last() == Some(&b'\\')
 }
 
-/// Adds one line without its comment and the white space at its end. `\#` is no comment.
-fn strip(line: &[u8], offset: usize, joined: &mut Vec<Piece>) {
-    let first = joined.len();
-    let mut at = 0;
-    while at < line.len() {
-        let (byte, length) = match line[at..] {
-            [b'\\', b'#', ..] => (b'#', 2),
-            [b'#', ..] => break,
-            [byte, ..] => (byte, 1),
-            [] => break,
-        };
-        joined.push(Piece {
-            byte,
-            start: offset + at,
-            end: offset + at + length,
-        });
-        at += length;
+/// The length of the first line.
+fn line(bytes: &[u8]) -> usize {
+    memchr(b'\n', bytes).map_or(bytes.len(), |at| at + 1)
+}
+
+/// The length without the white space at the end.
+fn trimmed(bytes: &[u8]) -> usize {
+    let last = bytes.iter().rposition(|&byte| !is_space(byte));
+    last.map_or(0, |at| at + 1)
+}
+
+/// Lines that are being joined.
+#[derive(Default)]
+struct Joined {
+    text: Vec<u8>,
+    places: Vec<Range<usize>>,
+}
+
+impl Joined {
+    /// Adds one line without its comment and the white space at its end. `\#` is no comment.
+    fn strip(&mut self, line: &[u8], offset: usize) {
+        let first = self.text.len();
+        let mut at = 0;
+        while at < line.len() {
+            let (byte, length) = match line[at..] {
+                [b'\\', b'#', ..] => (b'#', 2),
+                [b'#', ..] => break,
+                [byte, ..] => (byte, 1),
+                [] => break,
+            };
+            self.text.push(byte);
+            self.places.push(offset + at..offset + at + length);
+            at += length;
+        }
+        self.truncate(first + trimmed(&self.text[first..]));
     }
-    while joined.len() > first && joined.last().is_some_and(|last| is_space(last.byte)) {
-        joined.pop();
+
+    fn truncate(&mut self, length: usize) {
+        self.text.truncate(length);
+        self.places.truncate(length);
+    }
+}
+
+/// Where `Key=Value` stands in the text of its statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spot {
+    key: Range<usize>,
+    /// As it is written, with its quotes; empty behind the `=` where nothing is.
+    pub(super) value: Range<usize>,
+}
+
+impl Spot {
+    pub(super) fn whole(&self) -> Range<usize> {
+        self.key.start..self.value.end
+    }
+}
+
+/// `Key=Value`.
+#[derive(Clone, Copy, Debug)]
+pub struct Pair<'a> {
+    pub(super) text: &'a [u8],
+    pub(super) spot: &'a Spot,
+}
+
+impl<'a> Pair<'a> {
+    /// Whether it has this key; case does not matter.
+    pub fn is(self, key: &str) -> bool {
+        self.key().eq_ignore_ascii_case(key.as_bytes())
+    }
+
+    /// The key, as it is written: letters and digits.
+    pub fn key(self) -> &'a [u8] {
+        &self.text[self.spot.key.clone()]
+    }
+
+    /// The key as text.
+    pub fn key_text(self) -> Cow<'a, str> {
+        String::from_utf8_lossy(self.key())
+    }
+
+    /// The value, without quotes.
+    pub fn value(self) -> &'a [u8] {
+        match &self.text[self.spot.value.clone()] {
+            // Only where both are there does a value end with one.
+            [b'"', value @ .., b'"'] => value,
+            value => value,
+        }
+    }
+
+    /// The value as text; what is no text is replaced.
+    pub fn value_text(self) -> Cow<'a, str> {
+        String::from_utf8_lossy(self.value())
+    }
+
+    /// Whether nothing at all stands behind the `=`, which Slurm takes for an error. It does not
+    /// mind `""`.
+    pub fn is_empty(self) -> bool {
+        self.spot.value.is_empty()
     }
 }
 
 /// What a joined line says.
-pub(super) fn kind(joined: &[Piece]) -> super::Kind {
-    let mut scanner = Scanner { joined, at: 0 };
+pub(super) fn kind(text: &[u8]) -> super::Kind {
+    let mut scanner = Scanner { text, at: 0 };
     scanner.skip(is_space);
     if scanner.rest().is_empty() {
         return super::Kind::Nothing;
     }
     if let Some(file) = scanner.include() {
-        return super::Kind::Include(file);
+        return super::Kind::Include(file.to_vec());
     }
-    let mut pairs = Vec::new();
+    let mut pairs = Vec::with_capacity(memchr_iter(b'=', text).count());
     while !scanner.rest().is_empty() {
         match scanner.pair() {
             Some(pair) => pairs.push(pair),
@@ -140,82 +193,66 @@ pub(super) fn kind(joined: &[Piece]) -> super::Kind {
 }
 
 struct Scanner<'a> {
-    joined: &'a [Piece],
+    text: &'a [u8],
     at: usize,
 }
 
 impl<'a> Scanner<'a> {
-    fn rest(&self) -> &'a [Piece] {
-        &self.joined[self.at..]
+    fn rest(&self) -> &'a [u8] {
+        &self.text[self.at..]
     }
 
-    fn skip(&mut self, skipped: fn(u8) -> bool) -> &'a [Piece] {
-        let rest = self.rest();
-        let count = rest.iter().take_while(|piece| skipped(piece.byte)).count();
-        self.at += count;
-        &rest[..count]
+    /// Goes to the first byte of another kind, and says where the others are.
+    fn skip(&mut self, skipped: impl Fn(u8) -> bool) -> Range<usize> {
+        let start = self.at;
+        while self.text.get(self.at).is_some_and(|&byte| skipped(byte)) {
+            self.at += 1;
+        }
+        start..self.at
     }
 
     /// `Include FILE` and nothing behind it.
-    fn include(&self) -> Option<Vec<u8>> {
+    fn include(&self) -> Option<&'a [u8]> {
         const WORD: &[u8] = b"include";
-        let rest = bytes(self.rest());
-        let (word, file) = rest.split_at_checked(WORD.len())?;
-        let file = match file {
-            [first, ..] if is_space(*first) => file.trim_ascii(),
-            _ => return None,
-        };
+        let (word, file) = self.rest().split_at_checked(WORD.len())?;
+        if !word.eq_ignore_ascii_case(WORD) || !file.first().is_some_and(|&byte| is_space(byte)) {
+            return None;
+        }
+        let file = file.trim_ascii();
         let one = !file.is_empty() && !file.iter().any(|&byte| is_space(byte));
-        (word.eq_ignore_ascii_case(WORD) && one && file[0] != b'=').then(|| file.to_vec())
+        (one && file[0] != b'=').then_some(file)
     }
 
-    fn pair(&mut self) -> Option<Pair> {
-        let start = self.rest().first()?.start;
-        let key = bytes(self.skip(|byte| byte.is_ascii_alphanumeric() || b"_.".contains(&byte)));
+    fn pair(&mut self) -> Option<Spot> {
+        let key = self.skip(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.'));
         self.skip(is_space);
-        if let [operator, equals, ..] = self.rest()
-            && b"+-*/".contains(&operator.byte)
-            && equals.byte == b'='
-        {
+        if let [b'+' | b'-' | b'*' | b'/', b'=', ..] = self.rest() {
             self.at += 1;
         }
-        let equals = self.rest().first().filter(|piece| piece.byte == b'=')?;
-        if key.is_empty() {
+        if key.is_empty() || self.rest().first() != Some(&b'=') {
             return None;
         }
         self.at += 1;
+        let behind = self.at;
         self.skip(is_space);
-        let (value, written) = self.value();
-        let value_range = match written {
-            [first, .., last] => first.start..last.end,
-            [only] => only.start..only.end,
-            [] => equals.end..equals.end,
+        let value = match self.value() {
+            value if value.is_empty() => behind..behind,
+            value => value,
         };
-        Some(Pair {
-            key,
-            value,
-            empty: written.is_empty(),
-            range: start..value_range.end,
-            value_range,
-        })
+        Some(Spot { key, value })
     }
 
-    /// A value, and as it is written: in quotes, or up to the next white space.
-    fn value(&mut self) -> (Vec<u8>, &'a [Piece]) {
-        let rest = self.rest();
-        if rest.first().is_some_and(|piece| piece.byte == b'"')
-            && let Some(length) = rest[1..].iter().position(|piece| piece.byte == b'"')
+    /// A value as it is written: in quotes, or up to the next white space.
+    fn value(&mut self) -> Range<usize> {
+        if let [b'"', rest @ ..] = self.rest()
+            && let Some(length) = memchr(b'"', rest)
         {
+            let start = self.at;
             self.at += length + 2;
-            return (bytes(&rest[1..=length]), &rest[..length + 2]);
+            return start..self.at;
         }
-        let written = self.skip(|byte| !is_space(byte));
-        (bytes(written), written)
+        self.skip(|byte| !is_space(byte))
     }
-}
-
-fn bytes(pieces: &[Piece]) -> Vec<u8> {
-    pieces.iter().map(|piece| piece.byte).collect()
 }
 
 /// White space as C has it.

@@ -14,23 +14,28 @@ mod tests;
 use std::borrow::Cow;
 use std::ops::Range;
 
+use memchr::memchr_iter;
+
 pub use line::Pair;
+use line::{Logical, Spot};
 
 /// What each of straw's comments begins with.
 const MARK: &str = "# straw: ";
 
 /// A file, as a row of statements.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Conf {
-    statements: Vec<Statement>,
+pub struct Conf<'a> {
+    statements: Vec<Statement<'a>>,
 }
 
 /// A logical line: one line of the file, or several that are joined by a backslash.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Statement {
+pub struct Statement<'a> {
     /// Comments of straw's above it: the original, if it was changed, and why.
     note: Vec<u8>,
-    bytes: Vec<u8>,
+    bytes: Cow<'a, [u8]>,
+    /// Its text, where that is not what the bytes begin with.
+    joined: Option<Vec<u8>>,
     line: Option<usize>,
     kind: Kind,
 }
@@ -44,7 +49,7 @@ pub enum Kind {
     /// `Include FILE`, with the file's name as it stands there.
     Include(Vec<u8>),
     /// `Key=Value`, once or several times.
-    Pairs(Vec<Pair>),
+    Pairs(Vec<Spot>),
     /// Anything else, as the lines of plugstack.conf, or what Slurm cannot read.
     Other,
 }
@@ -60,21 +65,16 @@ pub struct Edit {
     pub after: Option<String>,
 }
 
-impl Conf {
+impl<'a> Conf<'a> {
     /// Reads a file. There is nothing that it cannot read.
-    pub fn parse(bytes: &[u8]) -> Self {
+    pub fn parse(bytes: &'a [u8]) -> Self {
         let mut statements = Vec::new();
         let (mut rest, mut line) = (bytes, 1);
         while !rest.is_empty() {
-            let (length, joined) = line::logical(rest);
-            let (own, after) = rest.split_at(length);
-            statements.push(Statement {
-                note: Vec::new(),
-                bytes: own.to_vec(),
-                line: Some(line),
-                kind: line::kind(&joined),
-            });
-            line += own.iter().filter(|&&byte| byte == b'\n').count();
+            let logical = line::logical(rest);
+            let (own, after) = rest.split_at(logical.length);
+            statements.push(Statement::new(Cow::Borrowed(own), &logical, Some(line)));
+            line += memchr_iter(b'\n', own).count();
             rest = after;
         }
         Self { statements }
@@ -82,15 +82,16 @@ impl Conf {
 
     /// The file.
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.statements
-            .iter()
-            .flat_map(|statement| statement.note.iter().chain(&statement.bytes))
-            .copied()
-            .collect()
+        let mut bytes = Vec::new();
+        for statement in &self.statements {
+            bytes.extend_from_slice(&statement.note);
+            bytes.extend_from_slice(&statement.bytes);
+        }
+        bytes
     }
 
     /// The statements, in their order.
-    pub fn statements(&self) -> &[Statement] {
+    pub fn statements(&self) -> &[Statement<'a>] {
         &self.statements
     }
 
@@ -102,7 +103,8 @@ impl Conf {
             before: Some(statement.text()),
             after: None,
         };
-        statement.bytes = statement.as_comment(reason);
+        statement.bytes = Cow::Owned(statement.as_comment(reason));
+        statement.joined = None;
         statement.kind = Kind::Nothing;
         edit
     }
@@ -113,7 +115,7 @@ impl Conf {
         let Kind::Pairs(pairs) = &statement.kind else {
             return self.nothing(index);
         };
-        let range = pairs[pair].value_range();
+        let range = line::logical(&statement.bytes).place(&pairs[pair].value);
         self.splice(index, &[range], value, reason)
     }
 
@@ -121,13 +123,14 @@ impl Conf {
     /// as a comment, or alone where no pair is left.
     pub fn remove(&mut self, index: usize, unwanted: &[usize], reason: &str) -> Edit {
         let statement = &self.statements[index];
-        let pairs = statement.pairs();
-        if unwanted.len() >= pairs.len() {
-            return self.comment_out(index, reason);
-        }
+        let pairs = match &statement.kind {
+            Kind::Pairs(pairs) if unwanted.len() < pairs.len() => pairs,
+            _ => return self.comment_out(index, reason),
+        };
+        let logical = line::logical(&statement.bytes);
         let blank = |byte: &&u8| matches!(byte, b' ' | b'\t');
         let range = |&pair: &usize| {
-            let range = pairs[pair].range();
+            let range = logical.place(&pairs[pair].whole());
             // With the space in front of it; the first pair has its space behind.
             let before = statement.bytes[..range.start].iter().rev();
             let before = before.take_while(blank).count();
@@ -147,21 +150,16 @@ impl Conf {
         // The last line may lack its end, and a backslash there would join ours to it.
         if let Some(last) = self.statements.last_mut() {
             if !last.bytes.ends_with(b"\n") {
-                last.bytes.push(b'\n');
+                last.bytes.to_mut().push(b'\n');
             }
             if line::is_continued(&last.bytes) {
-                last.bytes.push(b'\n');
+                last.bytes.to_mut().push(b'\n');
             }
         }
         let mut bytes = line.to_vec();
         bytes.push(b'\n');
-        let (_, joined) = line::logical(&bytes);
-        let statement = Statement {
-            note: format!("{MARK}{}\n", clean(reason)).into_bytes(),
-            kind: line::kind(&joined),
-            bytes,
-            line: None,
-        };
+        let mut statement = Statement::own(bytes, None);
+        statement.note = format!("{MARK}{}\n", clean(reason)).into_bytes();
         let edit = Edit {
             line: None,
             before: None,
@@ -185,12 +183,13 @@ impl Conf {
             let note = format!("{MARK}{}{}", clean(reason), statement.line_end());
             statement.note.extend(note.as_bytes());
         }
+        let mut bytes = statement.bytes.to_vec();
         for range in ranges.iter().rev() {
-            let range = range.clone();
-            statement.bytes.splice(range, new.iter().copied());
+            bytes.splice(range.clone(), new.iter().copied());
         }
-        let (_, joined) = line::logical(&statement.bytes);
-        statement.kind = line::kind(&joined);
+        let note = std::mem::take(&mut statement.note);
+        *statement = Statement::own(bytes, statement.line);
+        statement.note = note;
         Edit {
             line: statement.line,
             before: Some(before),
@@ -208,7 +207,27 @@ impl Conf {
     }
 }
 
-impl Statement {
+impl<'a> Statement<'a> {
+    fn new(bytes: Cow<'a, [u8]>, logical: &Logical<'_>, line: Option<usize>) -> Self {
+        let kind = line::kind(&logical.text);
+        let joined = match &logical.text {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(text) => Some(text.clone()),
+        };
+        Self {
+            note: Vec::new(),
+            bytes,
+            joined,
+            line,
+            kind,
+        }
+    }
+
+    fn own(bytes: Vec<u8>, line: Option<usize>) -> Self {
+        let logical = line::logical(&bytes);
+        Self::new(Cow::Owned(bytes.clone()), &logical, line)
+    }
+
     /// What it says.
     pub fn kind(&self) -> &Kind {
         &self.kind
@@ -220,17 +239,18 @@ impl Statement {
     }
 
     /// The pairs of the line, where it has any.
-    pub fn pairs(&self) -> &[Pair] {
-        match &self.kind {
-            Kind::Pairs(pairs) => pairs,
+    pub fn pairs(&self) -> impl Iterator<Item = Pair<'_>> {
+        let spots = match &self.kind {
+            Kind::Pairs(spots) => spots.as_slice(),
             _ => &[],
-        }
+        };
+        let text = self.joined.as_deref().unwrap_or(&self.bytes);
+        spots.iter().map(move |spot| Pair { text, spot })
     }
 
     /// Its bytes, without comments, its lines joined.
-    pub fn joined(&self) -> Vec<u8> {
-        let (_, joined) = line::logical(&self.bytes);
-        joined.iter().map(|piece| piece.byte).collect()
+    pub fn joined(&self) -> Cow<'_, [u8]> {
+        line::logical(&self.bytes).text
     }
 
     /// The whole of it on one line, for people.
@@ -239,7 +259,8 @@ impl Statement {
         match text.trim() {
             one if !one.contains('\n') => clean(one).into_owned(),
             _ => {
-                let joined = String::from_utf8_lossy(&self.joined()).into_owned();
+                let joined = self.joined();
+                let joined = String::from_utf8_lossy(&joined);
                 let words: Vec<_> = joined.split_whitespace().collect();
                 clean(&words.join(" ")).into_owned()
             }

@@ -43,18 +43,18 @@ pub(super) fn names(work: &mut Work<'_>) {
             false => format!("{} at {}", reached.host, reached.address),
         };
         let reason = format!("{address} does not resolve here; {answered} answered");
-        work.replace(&setting.place, &written(name, reached.address), &reason);
+        work.replace(setting.place, &written(name, reached.address), &reason);
     }
     for setting in unmended {
         let (_, address) = split(&setting.value);
         if usable > 0 {
             let reason = format!("{address} does not resolve here");
-            work.comment_out(&setting.place, &reason);
+            work.comment_out(setting.place, &reason);
             continue;
         }
         let message = format!("{address} does not resolve here, and every command waits for it");
         let hint = "have it resolved, or give an address: --set 'SlurmctldHost=NAME(ADDRESS)'";
-        work.find(Severity::AllFail, Some(&setting.place), message, hint);
+        work.find(Severity::AllFail, Some(setting.place), message, hint);
     }
 }
 
@@ -81,7 +81,7 @@ fn control_machine(work: &mut Work<'_>) {
         match (own.map(|reached| reached.address), given) {
             (Some(ip), Some(given)) => {
                 let reason = format!("{used} does not resolve here; {ip} answered");
-                work.replace(&given.place, &ip.to_string(), &reason);
+                work.replace(given.place, &ip.to_string(), &reason);
             }
             (Some(ip), None) => {
                 let reason = format!("{used} does not resolve here; {ip} answered");
@@ -89,16 +89,16 @@ fn control_machine(work: &mut Work<'_>) {
             }
             (None, given) if !primary => {
                 let reason = format!("{used} does not resolve here");
-                work.comment_out(&machine.place, &reason);
+                work.comment_out(machine.place, &reason);
                 if let Some(given) = given {
-                    work.comment_out(&given.place, &reason);
+                    work.comment_out(given.place, &reason);
                 }
             }
             (None, _) => {
                 let message =
                     format!("{used} does not resolve here, and every command waits for it");
                 let hint = "have it resolved, or give an address: --set ControlAddr=ADDRESS";
-                work.find(Severity::AllFail, Some(&machine.place), message, hint);
+                work.find(Severity::AllFail, Some(machine.place), message, hint);
             }
         }
     }

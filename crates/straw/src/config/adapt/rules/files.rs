@@ -6,7 +6,7 @@ use crate::config::slurm_conf::Kind;
 pub(super) fn include(work: &mut Work<'_>) {
     // A file that is no longer included is not looked at any more, so one after the other.
     for place in work.places() {
-        let Some(statement) = work.statement(&place) else {
+        let Some(statement) = work.statement(place) else {
             continue;
         };
         let Kind::Include(name) = statement.kind() else {
@@ -25,6 +25,6 @@ pub(super) fn include(work: &mut Work<'_>) {
         } else {
             continue;
         };
-        work.comment_out(&place, &reason);
+        work.comment_out(place, &reason);
     }
 }

@@ -66,7 +66,7 @@ pub(super) fn unknown(work: &mut Work<'_>) {
                 "install the cluster's release here, or leave it out with --unset {}",
                 setting.key
             );
-            work.find(Severity::AllFail, Some(&setting.place), message, hint);
+            work.find(Severity::AllFail, Some(setting.place), message, hint);
         }
     }
 }

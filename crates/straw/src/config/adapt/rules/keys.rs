@@ -9,13 +9,12 @@ use super::super::work::{Action, Place, Work};
 pub(super) fn empty_value(work: &mut Work<'_>) {
     for place in work.places() {
         // Only the last pair of a line can be without a value: else the next word would be it.
-        let pairs = work.pairs(&place);
-        let Some(last) = pairs.last().filter(|pair| pair.is_empty()) else {
+        let last = work.pairs(place).enumerate().last();
+        let Some((index, last)) = last.filter(|(_, pair)| pair.is_empty()) else {
             continue;
         };
-        let reason = format!("{} has no value", last.key());
-        let index = pairs.len() - 1;
-        work.remove(&place, &[index], &reason);
+        let reason = format!("{} has no value", last.key_text());
+        work.remove(place, &[index], &reason);
     }
 }
 
@@ -32,9 +31,20 @@ pub(super) fn unknown(work: &mut Work<'_>) {
     };
     let places = work.places();
     let mut keys: BTreeMap<Table, BTreeSet<String>> = BTreeMap::new();
-    for place in &places {
-        for (table, key) in keys_of(work, place).into_iter().flatten() {
-            keys.entry(table).or_default().insert(key);
+    // Thousands of lines of nodes have the same keys.
+    // Thousands of lines of nodes have the same keys.
+    let mut before = Vec::new();
+    for &place in &places {
+        for (at, key) in keys_of(work, place).enumerate() {
+            if before.get(at) == Some(&key) {
+                continue;
+            }
+            before.truncate(at);
+            before.push(key);
+            if let Some((table, key)) = key {
+                let key = String::from_utf8_lossy(key).into_owned();
+                keys.entry(table).or_default().insert(key);
+            }
         }
     }
     let unknown: BTreeMap<Table, BTreeSet<String>> = keys
@@ -49,19 +59,20 @@ pub(super) fn unknown(work: &mut Work<'_>) {
         None => "the Slurm here".to_owned(),
     };
     for place in places {
-        let (indexes, names): (Vec<_>, Vec<_>) = keys_of(work, &place)
-            .into_iter()
+        let (indexes, names): (Vec<_>, Vec<_>) = keys_of(work, place)
             .enumerate()
-            .filter_map(|(index, key)| Some((index, key?)))
-            .filter(|(_, (table, key))| unknown[table].contains(key))
-            .map(|(index, (_, key))| (index, key))
+            .filter_map(|(index, key)| {
+                let (table, key) = key?;
+                let key = str::from_utf8(key).ok()?;
+                unknown[&table].contains(key).then_some((index, key))
+            })
             .unzip();
         let reason = format!("{here} does not know {}", names.join(", "));
         match indexes.first() {
             None => {}
             // Where the first key is unknown, the whole line is.
-            Some(0) => work.comment_out(&place, &reason),
-            Some(_) => work.remove(&place, &indexes, &reason),
+            Some(0) => work.comment_out(place, &reason),
+            Some(_) => work.remove(place, &indexes, &reason),
         }
     }
 }
@@ -88,21 +99,24 @@ pub(super) fn removed(work: &mut Work<'_>) {
 
 /// The keys of a statement, each with the table that it has to stand in. What can stand in other
 /// lines than those of nodes and partitions has not changed since 20.11.
-fn keys_of(work: &Work<'_>, place: &Place) -> Vec<Option<(Table, String)>> {
+fn keys_of<'a>(
+    work: &'a Work<'_>,
+    place: Place,
+) -> impl Iterator<Item = Option<(Table, &'a [u8])>> {
     let pairs = work.pairs(place);
-    let rest = match pairs.first() {
-        Some(first) if first.is("NodeName") => Some(Table::Node),
-        Some(first) if first.is("PartitionName") => Some(Table::Partition),
-        _ => None,
-    };
-    pairs
-        .iter()
-        .enumerate()
-        .map(|(index, pair)| match index {
-            0 => Some((Table::Top, pair.key())),
-            _ => rest.map(|table| (table, pair.key())),
-        })
-        .collect()
+    let mut rest = None;
+    pairs.enumerate().map(move |(index, pair)| {
+        if index > 0 {
+            return rest.map(|table| (table, pair.key()));
+        }
+        rest = [
+            ("NodeName", Table::Node),
+            ("PartitionName", Table::Partition),
+        ]
+        .into_iter()
+        .find_map(|(key, table)| pair.is(key).then_some(table));
+        Some((Table::Top, pair.key()))
+    })
 }
 
 pub(super) fn essential(work: &mut Work<'_>) {

@@ -154,7 +154,7 @@ pub(super) fn missing(work: &mut Work<'_>) {
         if loaded.key == "TLSType" && work.has_file(CA_CERT) {
             let message = format!("the cluster wants TLS, and the plugin {value} is not here");
             let hint = "install Slurm with TLS (25.05 or later, built with s2n) in this container";
-            work.find(Severity::AllFail, Some(&setting.place), message, hint);
+            work.find(Severity::AllFail, Some(setting.place), message, hint);
             continue;
         }
         if let Some(default) = loaded.default
@@ -164,7 +164,7 @@ pub(super) fn missing(work: &mut Work<'_>) {
                 "the plugin {value} is not here, nor is {default}, which would stand in for it"
             );
             let hint = "install it, in the release of the Slurm here";
-            work.find(Severity::AllFail, Some(&setting.place), message, hint);
+            work.find(Severity::AllFail, Some(setting.place), message, hint);
             continue;
         }
         work.each(loaded.key, |work, value| {
@@ -222,7 +222,7 @@ fn srun_alone(work: &mut Work<'_>, key: &str) {
     if !none && !has(work, kind, &setting.value, true) {
         let message = format!("the plugin {} is not here, which srun needs", setting.value);
         let hint = format!("install it, or leave it out with --unset {key}");
-        work.find(Severity::SomeFail, Some(&setting.place), message, hint);
+        work.find(Severity::SomeFail, Some(setting.place), message, hint);
     }
 }
 
@@ -233,7 +233,7 @@ pub(super) fn authentication(work: &mut Work<'_>) {
     let setting = work.effective("AuthType");
     let (value, place) = match (work.container.credential(), &setting) {
         (Some(Method::Jwt), _) => ("auth/jwt", None),
-        (_, Some(setting)) => (setting.value.as_str(), Some(&setting.place)),
+        (_, Some(setting)) => (setting.value.as_str(), Some(setting.place)),
         (_, None) => ("auth/munge", None),
     };
     if !has(work, "auth", value, true) {

@@ -9,7 +9,7 @@ pub(super) fn required(work: &mut Work<'_>) {
         return;
     }
     for place in work.places_from("plugstack.conf") {
-        let Some(statement) = work.statement(&place) else {
+        let Some(statement) = work.statement(place) else {
             continue;
         };
         let line = String::from_utf8_lossy(&statement.joined()).into_owned();
@@ -25,7 +25,7 @@ pub(super) fn required(work: &mut Work<'_>) {
             false => plugins::has_file(work, plugin),
         };
         if !there {
-            work.comment_out(&place, &format!("no {plugin} here"));
+            work.comment_out(place, &format!("no {plugin} here"));
         }
     }
 }

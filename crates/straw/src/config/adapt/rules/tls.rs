@@ -52,6 +52,6 @@ pub(super) fn file(work: &mut Work<'_>) {
     if let Some(missing) = paths.find(|path| !work.container.has(path)) {
         let message = format!("there is no {missing} here, which TLSParameters names");
         let hint = "give the CA to straw with --ca-cert, then it is put beside slurm.conf";
-        work.find(Severity::AllFail, Some(&setting.place), message, hint);
+        work.find(Severity::AllFail, Some(setting.place), message, hint);
     }
 }
