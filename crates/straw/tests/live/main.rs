@@ -179,10 +179,9 @@ fn main() -> ExitCode {
     let later = [Release::V24_11, Release::V26_05];
     let tests = tests.chain(LATER_TESTS.iter().map(|test| (test, &later[..])));
     // Their packages take a while to be installed.
-    let tests = recipes::TESTS
-        .iter()
-        .map(|test| (test, &later[..]))
-        .chain(tests);
+    let recipes = recipes::TESTS.iter().map(|test| (test, &newest[..]));
+    let recipes = recipes.chain(recipes::LATER_TESTS.iter().map(|test| (test, &later[..])));
+    let tests = recipes.chain(tests);
     let tests = tests.chain(DIST_TESTS.iter().map(|test| (test, &newest[..])));
     let tests = tests.chain(LATER_DIST_TESTS.iter().map(|test| (test, &later[..])));
     for (&(name, test), of) in tests {

@@ -19,18 +19,23 @@ use libtest_mimic::Failed;
 use crate::Test;
 use crate::clusters::program;
 
+/// Those for the newest release: what differs between releases is not in them.
 pub const TESTS: &[(&str, Test)] = &[
     ("recipes::apptainer", apptainer::definition),
     ("recipes::prometheus", prometheus::exporter),
-    ("recipes::libslurm", libslurm::program),
     ("recipes::compose", compose::sidecar),
     ("recipes::ci", ci::jobs),
     ("recipes::docker_entrypoint", docker::entrypoint),
-    ("recipes::docker_shims", docker::shims),
     ("recipes::jupyterhub", jupyterhub::server),
     ("recipes::kubernetes_job", kubernetes::job),
     ("recipes::kubernetes_dashboard", kubernetes::dashboard),
     ("recipes::systemd", systemd::units),
+];
+
+/// Those that are linked with Slurm's library, or stand in front of its commands.
+pub const LATER_TESTS: &[(&str, Test)] = &[
+    ("recipes::libslurm", libslurm::program),
+    ("recipes::docker_shims", docker::shims),
 ];
 
 /// What no image of a recipe may hold, in any layer, wherever it is.
