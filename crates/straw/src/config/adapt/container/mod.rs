@@ -6,7 +6,7 @@ mod elf;
 mod library;
 
 use std::cell::{OnceCell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::{self, File};
 use std::net::IpAddr;
@@ -20,11 +20,11 @@ use crate::credential::Method;
 /// Commands of Slurm's, one of which is in every client.
 const COMMANDS: [&str; 4] = ["sinfo", "squeue", "sbatch", "scontrol"];
 
-/// Where Slurm's library is, by distribution and by habit; `*` stands for any one directory.
+/// Where Slurm's library is, by distribution and by habit; `*` stands for the rest of a name.
 const USUAL_PLACES: [&str; 16] = [
-    "usr/lib/*/slurm-wlm",
+    "usr/lib/*-linux-gnu/slurm-wlm",
     "usr/lib64/slurm",
-    "usr/lib/*/slurm",
+    "usr/lib/*-linux-gnu/slurm",
     "usr/lib/slurm",
     "usr/lib/slurm-wlm",
     "usr/local/lib/slurm",
@@ -34,7 +34,7 @@ const USUAL_PLACES: [&str; 16] = [
     "opt/slurm*/lib64/slurm",
     "opt/slurm/*/lib/slurm",
     "usr/lib64",
-    "usr/lib/*",
+    "usr/lib/*-linux-gnu",
     "usr/lib",
     "usr/local/lib",
     "opt/slurm*/lib",
@@ -213,9 +213,10 @@ impl<'a> Container<'a> {
     }
 
     fn find_slurm(&self) -> Option<Slurm> {
-        let mut places = self.beside_commands();
-        places.extend(USUAL_PLACES.iter().flat_map(|place| self.expand(place)));
-        let file = places.iter().find_map(|place| library_in(place))?;
+        let file = self.beside_commands().or_else(|| {
+            let places = USUAL_PLACES.iter().flat_map(|place| self.expand(place));
+            places.into_iter().find_map(|place| library_in(&place))
+        })?;
         let library = Library::new(&open(&file)?);
         let directory = file.parent()?;
         // A build with one shared library has it among the plugins; others, one directory above.
@@ -231,8 +232,8 @@ impl<'a> Container<'a> {
         Some(Slurm { library, plugins })
     }
 
-    /// The directories in which Slurm's commands look for their library, and those beside them.
-    fn beside_commands(&self) -> Vec<PathBuf> {
+    /// The library where Slurm's commands look for it, or beside them.
+    fn beside_commands(&self) -> Option<PathBuf> {
         let commands = self.search_path.iter().flat_map(|directory| {
             let directory = self.inside(directory);
             COMMANDS.map(|command| directory.join(command))
@@ -259,18 +260,19 @@ impl<'a> Container<'a> {
                     ["lib/slurm", "lib64/slurm", "lib", "lib64"].map(|lib| prefix.join(lib)),
                 );
             }
-            if places.iter().any(|place| library_in(place).is_some()) {
-                return places;
+            let library = places.iter().find_map(|place| library_in(place));
+            if library.is_some() {
+                return library;
             }
         }
-        Vec::new()
+        None
     }
 
     /// The directories that a pattern names.
     fn expand(&self, pattern: &str) -> Vec<PathBuf> {
         let mut directories = vec![self.root.clone()];
         for part in pattern.split('/') {
-            let Some((prefix, _)) = part.split_once('*') else {
+            let Some((prefix, suffix)) = part.split_once('*') else {
                 for directory in &mut directories {
                     directory.push(part);
                 }
@@ -281,14 +283,15 @@ impl<'a> Container<'a> {
                 .filter_map(|directory| fs::read_dir(directory).ok())
                 .flat_map(Iterator::flatten)
                 .filter(|entry| {
-                    entry
-                        .file_name()
-                        .as_encoded_bytes()
-                        .starts_with(prefix.as_bytes())
+                    let name = entry.file_name();
+                    let rest = name.as_encoded_bytes().strip_prefix(prefix.as_bytes());
+                    rest.is_some_and(|rest| rest.ends_with(suffix.as_bytes()))
                 })
-                .map(|entry| entry.path())
+                .map(|entry| entry.path().into_os_string())
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .map(PathBuf::from)
                 .collect();
-            directories.sort();
         }
         directories
     }
