@@ -56,8 +56,7 @@ const MISTAKES: &[Mistake] = &[
 /// What `job.yaml` submits, and what stands for it: what the job's environment has, in its comment; and
 /// a job that would run for long.
 const SUBMITTED: &str = "--wrap=hostname";
-const TELLING: &str =
-    "--wrap='scontrol update job=$SLURM_JOB_ID comment=\"secret:${A_SECRET-none}\"'";
+const TELLING: &str = "--wrap='scontrol update job=$SLURM_JOB_ID comment=\"secret:${A_SECRET-none},${SLURM_JWT+token}.\"'";
 const LONG: &str = "--wrap='sleep 600'";
 
 /// `job.yaml`: an init container fetches, with a user's token out of a Secret; then a job of that
@@ -89,7 +88,7 @@ pub fn job(clusters: &Clusters) -> Result<(), Failed> {
     let pod = Pod::new(&cluster, &spec, image.name(), "telling", secrets.clone())?;
     let ended = submit(&pod)?.process.wait(Duration::from_secs(60))?;
     let shown = show(&submitted(&expect(0, ended)?)?)?;
-    holds(&shown, &["JobState=COMPLETED", "Comment=secret:none"])?;
+    holds(&shown, &["JobState=COMPLETED", "Comment=secret:none,."])?;
 
     let spec = manifest::parse(&text.replace(SUBMITTED, LONG))?;
     let pod = Pod::new(&cluster, &spec, image.name(), "cancelled", secrets)?;
