@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, FromArgMatches as _};
+use clap::{Arg, ArgMatches, Args as _, FromArgMatches as _};
 
-use super::args::{Auth, Cli, Command, Output};
+use super::args::{Auth, Cli, Command, Exec, Output};
 use super::settings::{Settings, SettingsError};
 use super::{Environment, TOKEN_MARK, command, fail, fail_for};
 use crate::text::{mark_of, safe, without_tokens};
@@ -60,13 +60,14 @@ impl From<clap::Error> for Unusable {
 
 /// Reads the arguments, over the variables and the settings.
 pub(super) fn parse(arguments: Vec<OsString>, environment: &Environment) -> Result<Cli, Unusable> {
-    let keys = options(&command());
-    let settings = match Settings::load(environment.settings.as_ref(), &keys) {
+    // To describe it takes longer than all the rest, so it is done once.
+    let line = command();
+    let settings = match Settings::load(environment.settings.as_ref(), &|| options(&line)) {
         Ok(settings) => settings,
         Err(error) => {
             // Help needs no settings.
-            let arguments = with_subcommand(arguments)?;
-            return Err(match command().try_get_matches_from(arguments) {
+            let arguments = with_subcommand(arguments, &line)?;
+            return Err(match line.try_get_matches_from(arguments) {
                 Err(help) if !help.use_stderr() => help.into(),
                 _ => Unusable::Settings(error),
             });
@@ -112,8 +113,9 @@ pub(super) fn parse(arguments: Vec<OsString>, environment: &Environment) -> Resu
             (None, None) => argument.env(Resettable::Reset),
         }
     };
-    let matches = mut_all_args(command(), &complete)
-        .try_get_matches_from(with_subcommand(arguments)?)
+    let arguments = with_subcommand(arguments, &line)?;
+    let matches = mut_all_args(line, &complete)
+        .try_get_matches_from(arguments)
         .map_err(|error| in_settings(error, &settings))?;
     let mut cli = Cli::from_arg_matches(&matches)?;
     let mut innermost = &matches;
@@ -188,7 +190,9 @@ pub(super) fn parse(arguments: Vec<OsString>, environment: &Environment) -> Resu
             (None, None) => {}
         }
     }
-    cli.given = as_variables(innermost);
+    if let Command::Exec(_) = cli.command {
+        cli.given = as_variables(innermost);
+    }
     if let Some(access) = cli.command.access() {
         // A credential that is named by an argument is the one to use, whatever variables say.
         let kinds = [
@@ -230,10 +234,7 @@ fn as_variables(matches: &ArgMatches) -> Vec<(String, OsString)> {
         "client_cert",
         "client_key",
     ];
-    let command = command();
-    let Some(exec) = command.find_subcommand("exec") else {
-        return Vec::new();
-    };
+    let exec = Exec::augment_args(clap::Command::new("exec"));
     let mut variables = Vec::new();
     for option in exec.get_arguments() {
         let id = option.get_id().as_str();
@@ -310,7 +311,10 @@ fn in_settings(error: clap::Error, settings: &Settings) -> clap::Error {
 
 /// Puts in the subcommand where it was left out. The tool that straw replaces had none:
 /// `straw SERVER… VERSION`, and `-l` listed the releases.
-fn with_subcommand(mut arguments: Vec<OsString>) -> Result<Vec<OsString>, clap::Error> {
+fn with_subcommand(
+    mut arguments: Vec<OsString>,
+    line: &clap::Command,
+) -> Result<Vec<OsString>, clap::Error> {
     // These can stand before a subcommand.
     let is_global = |argument: &OsString| {
         argument.to_str().is_some_and(|text| {
@@ -334,10 +338,10 @@ fn with_subcommand(mut arguments: Vec<OsString>) -> Result<Vec<OsString>, clap::
     };
     let first = first.to_string_lossy();
     let at_root = ["-h", "--help", "-V", "--version", "help"];
-    if at_root.contains(&&*first) || command().find_subcommand(&*first).is_some() {
+    if at_root.contains(&&*first) || line.find_subcommand(&*first).is_some() {
         return Ok(arguments);
     }
-    if let Some(text) = not_a_controller(&first) {
+    if let Some(text) = not_a_controller(&first, line) {
         return Err(command().error(ErrorKind::InvalidSubcommand, text));
     }
     let lists = |argument: &OsString| argument == "-l" || argument == "--list";
@@ -356,10 +360,9 @@ fn with_subcommand(mut arguments: Vec<OsString>) -> Result<Vec<OsString>, clap::
 
 /// Whether a first word was meant for a command rather than for a controller's name, and what to
 /// say then. A controller of such a name can be given to `straw fetch`.
-fn not_a_controller(word: &str) -> Option<String> {
+fn not_a_controller(word: &str, line: &clap::Command) -> Option<String> {
     let lower = word.to_lowercase();
-    let command = command();
-    let meant = command
+    let meant = line
         .get_subcommands()
         .map(clap::Command::get_name)
         .find(|name| strsim::osa_distance(name, &lower) <= 1)?;
@@ -380,6 +383,7 @@ mod tests {
 
     #[test]
     fn a_command_with_a_slip_in_it_is_no_controller() {
+        let not_a_controller = |word| not_a_controller(word, &command());
         for word in ["fetc", "Fetch", "fecth", "release", "pimg", "exec"] {
             assert!(not_a_controller(word).is_some(), "{word}");
         }
@@ -421,7 +425,7 @@ mod tests {
         for (given, expected) in cases {
             let given = given.split(' ').map(OsString::from).collect();
             let expected: Vec<_> = expected.split(' ').map(OsString::from).collect();
-            assert_eq!(with_subcommand(given).unwrap(), expected);
+            assert_eq!(with_subcommand(given, &command()).unwrap(), expected);
         }
     }
 }

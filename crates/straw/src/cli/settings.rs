@@ -31,8 +31,11 @@ pub(super) struct Settings {
 
 impl Settings {
     /// Reads the file that `named` names, which must be there, or the usual one, which need not.
-    /// `keys` are those that there are.
-    pub(super) fn load(named: Option<&OsString>, keys: &[String]) -> Result<Self, SettingsError> {
+    /// `keys` are those that there are, which is asked only where there is a file.
+    pub(super) fn load(
+        named: Option<&OsString>,
+        keys: &dyn Fn() -> Vec<String>,
+    ) -> Result<Self, SettingsError> {
         let path = PathBuf::from(named.map_or(PLACE.as_ref(), OsString::as_os_str));
         let fail = |problem| SettingsError {
             path: path.clone(),
@@ -59,7 +62,7 @@ impl Settings {
         file.take(LONGEST)
             .read_to_string(&mut text)
             .map_err(unreadable)?;
-        let values = read(&text, keys).map_err(fail)?;
+        let values = read(&text, &keys()).map_err(fail)?;
         Ok(Self { path, values })
     }
 
