@@ -3,11 +3,13 @@
 
 mod compare;
 mod costs;
+mod facts;
 mod sdiag;
+mod table;
 
 use crate::Result;
 
-/// What straw costs beside Slurm's own way to be configless.
+/// What straw costs beside the least that it could, and beside Slurm's own commands, as a page.
 pub fn costs() -> Result {
     costs::run()
 }

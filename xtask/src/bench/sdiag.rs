@@ -5,6 +5,8 @@
 pub struct Count {
     pub name: String,
     pub count: u64,
+    /// How long slurmctld took for one, in microseconds.
+    pub average: u64,
 }
 
 /// Messages that are not a command's: sdiag's own, and those of nodes and controllers.
@@ -26,10 +28,14 @@ pub fn of_commands(sdiag: &str) -> Vec<Count> {
         .take_while(|line| !line.trim().is_empty())
         .filter_map(|line| {
             let name = line.split_whitespace().next()?;
-            let count = line.split_once("count:")?.1.split_whitespace().next()?;
+            let number = |of: &str| {
+                let number = line.split_once(of)?.1.split_whitespace().next()?;
+                number.parse().ok()
+            };
             (!OTHERS.iter().any(|other| name.starts_with(other))).then_some(Count {
                 name: name.to_owned(),
-                count: count.parse().ok()?,
+                count: number("count:")?,
+                average: number("ave_time:")?,
             })
         })
         .collect()
@@ -54,10 +60,14 @@ Remote Procedure Call statistics by user
 ";
         let seen: Vec<_> = of_commands(text)
             .into_iter()
-            .map(|Count { name, count }| (name, count))
+            .map(|of| (of.name, of.count, of.average))
             .collect();
-        let expected = [("REQUEST_CONFIG", 20), ("REQUEST_PARTITION_INFO", 100)];
-        assert_eq!(seen, expected.map(|(name, count)| (name.to_owned(), count)));
+        let expected = [
+            ("REQUEST_CONFIG", 20, 339),
+            ("REQUEST_PARTITION_INFO", 100, 334),
+        ];
+        let expected = expected.map(|(name, count, average)| (name.to_owned(), count, average));
+        assert_eq!(seen, expected);
         assert_eq!(of_commands("nothing of the kind"), []);
     }
 }

@@ -88,6 +88,11 @@ pub fn make(binary: &Path) -> Result<PathBuf> {
 /// The file with the digests of all others.
 const SUMS: &str = "SHA256SUMS";
 
+/// The image alone, with this binary.
+pub fn image(binary: &Path) -> Result<Artefact> {
+    image::make(&Content::of(binary, Release::here()?)?)
+}
+
 fn artefacts(binary: &Path) -> Result<Vec<Artefact>> {
     let content = Content::of(binary, Release::here()?)?;
     let makers = [

@@ -5,11 +5,11 @@ use std::time::Instant;
 use lab::{ClientOptions, Container};
 use serde_json::Value;
 
-use super::page::{Row, seconds};
 use super::way::{WAYS, Way};
 use super::world::{Special, World};
 use crate::Result;
 use crate::bench::sdiag;
+use crate::bench::table::{Row, seconds};
 
 /// Rounds over all ways, so that what else the machine does hits each of them: runs of the command
 /// in each, and starts of a container.
@@ -357,7 +357,7 @@ impl Cost {
     fn add(&mut self, world: &World, way: &Way, container: &Container) -> Result {
         let controller = world.cluster(way).controller(0);
         controller.exec(["sdiag", "--reset"]).check()?;
-        let measure = ["measure".to_owned(), RUNS.to_string()];
+        let measure = ["measure".to_owned(), "runs".to_owned(), RUNS.to_string()];
         let out = container
             .exec(measure.into_iter().chain(way.sinfo(&world.rest)))
             .user("alice")

@@ -7,10 +7,10 @@ use lab::image::Packaged;
 use lab::{Cluster, Container, LabError};
 use serde_json::json;
 
-use super::page::{Row, seconds, telling_line};
 use super::way::{WAYS, Way};
 use super::world::{Lab, Seen, Special, World, join};
 use crate::Result;
+use crate::bench::table::{Row, seconds, telling_line};
 
 /// How often a straw refreshes where it is measured when a change is seen.
 pub const REFRESH: &str = "5s";

@@ -8,21 +8,20 @@
 
 mod contents;
 mod faults;
-mod page;
 mod way;
 mod world;
 
 use std::fs;
-use std::process::Command;
 use std::time::Instant;
 
 use lab::{Release, image, provision};
 
 use crate::Result;
+use crate::bench::facts::Facts;
+use crate::bench::table::{Row, table};
 use crate::binary;
-use crate::run::{capture, root, say};
+use crate::run::{root, say};
 use faults::{Fault, Message};
-use page::{Row, table};
 use way::WAYS;
 use world::World;
 
@@ -44,7 +43,7 @@ pub fn run() -> Result {
 
     let world = World::new(RELEASE, straw, &mut tell)?;
     let began = Instant::now();
-    let load = load()?;
+    let facts = Facts::now()?;
     let sections = contents::look(&world, &measure, &mut tell)?;
     let trials = faults::try_all(&world, &older, &mut tell)?;
 
@@ -55,13 +54,8 @@ pub fn run() -> Result {
         fault.messages(&mut said);
     }
     let text = page(&Run {
-        machine: machine()?,
-        commit: commit()?,
-        date: capture(Command::new("date").args(["-u", "+%F"]))?
-            .trim()
-            .to_owned(),
+        facts,
         version: world.munge.version().to_owned(),
-        load,
         minutes: began.elapsed().as_secs_f64() / 60.0,
         inside: sections.inside,
         leaks: sections.leaks,
@@ -76,55 +70,10 @@ pub fn run() -> Result {
     Ok(())
 }
 
-fn load() -> Result<String> {
-    let text = fs::read_to_string("/proc/loadavg")?;
-    Ok(text
-        .split_whitespace()
-        .next()
-        .unwrap_or_default()
-        .to_owned())
-}
-
-/// The last change of what straw is made of.
-fn commit() -> Result<String> {
-    let git = |command: &[&str]| {
-        let mut git = Command::new("git");
-        let paths = ["--", "crates/straw", "crates/slurm-protocol"];
-        capture(git.current_dir(root()).args(command).args(paths))
-    };
-    let last = git(&["log", "-1", "--format=%h"])?;
-    let changed = git(&["status", "--porcelain"])?;
-    let changed = if changed.is_empty() { "" } else { ", changed" };
-    Ok(format!("{}{changed}", last.trim()))
-}
-
-/// The machine, as far as it matters to times.
-fn machine() -> Result<String> {
-    let cpus = fs::read_to_string("/proc/cpuinfo")?;
-    let models: Vec<&str> = cpus
-        .lines()
-        .filter(|line| line.starts_with("model name"))
-        .filter_map(|line| line.split_once(": "))
-        .map(|(_, model)| model.trim())
-        .collect();
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
-    let docker = capture(Command::new("docker").args(["version", "--format={{.Server.Version}}"]))?;
-    Ok(format!(
-        "{} × {}, Linux {}, Docker {}",
-        models.len(),
-        models.first().unwrap_or(&"a processor without a name"),
-        kernel.trim(),
-        docker.trim()
-    ))
-}
-
 /// What a run has to say.
 struct Run {
-    date: String,
-    commit: String,
+    facts: Facts,
     version: String,
-    machine: String,
-    load: String,
     minutes: f64,
     inside: Vec<Row>,
     leaks: Vec<Row>,
@@ -142,11 +91,11 @@ fn page(run: &Run) -> String {
         .map(said)
         .collect();
     let places = [
-        ("{date}", run.date.clone()),
-        ("{commit}", run.commit.clone()),
+        ("{date}", run.facts.date.clone()),
+        ("{commit}", run.facts.commit.clone()),
         ("{version}", run.version.clone()),
-        ("{machine}", run.machine.clone()),
-        ("{load}", run.load.clone()),
+        ("{machine}", run.facts.machine.clone()),
+        ("{load}", run.facts.load.clone()),
         ("{minutes}", format!("{:.0}", run.minutes)),
         ("{refresh}", faults::REFRESH.to_owned()),
         ("{inside}", table(&ways, &run.inside)),
@@ -179,11 +128,8 @@ mod tests {
     fn every_place_in_the_page_is_filled() {
         let row = |name: &str| vec![Row::new(name, WAYS.iter().map(|_| "yes".to_owned()))];
         let text = page(&Run {
-            date: "2026-01-02".to_owned(),
-            commit: "abc".to_owned(),
+            facts: Facts::example(),
             version: "26.05.5".to_owned(),
-            machine: "2 × x".to_owned(),
-            load: "0.1".to_owned(),
             minutes: 4.2,
             inside: row("inside"),
             leaks: row("leaks"),

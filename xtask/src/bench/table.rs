@@ -1,8 +1,8 @@
-//! The page that a run becomes: tables with a column for each way, and prose around them.
+//! The tables of a page, and how figures and messages are written in them.
 
 use std::fmt::Write;
 
-/// A row: what was looked at, and a cell for each way.
+/// A row: what was looked at, and a cell for each column.
 pub struct Row {
     pub name: String,
     pub cells: Vec<String>,
