@@ -5,6 +5,7 @@ use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
+use std::sync::Arc;
 
 use slurm_protocol::ResponseConfig;
 
@@ -21,7 +22,8 @@ const DEEPEST: usize = 8;
 /// A config set: what one reply holds, fit to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigSet {
-    files: BTreeMap<FileName, File>,
+    /// A set that is made from this one shares what it does not change.
+    files: BTreeMap<FileName, Arc<File>>,
 }
 
 /// A file of a config set.
@@ -75,7 +77,7 @@ impl ConfigSet {
             // The same name can come twice, included from two files, then with the same content.
             match files.entry(name) {
                 Entry::Vacant(entry) => {
-                    entry.insert(File { content, execute });
+                    entry.insert(Arc::new(File { content, execute }));
                 }
                 Entry::Occupied(entry) if entry.get().content == content => {}
                 Entry::Occupied(entry) => {
@@ -114,20 +116,22 @@ impl ConfigSet {
             content: pem.to_vec(),
             execute: false,
         };
-        self.files.insert(FileName(CA_CERT.to_owned()), file);
+        let name = FileName(CA_CERT.to_owned());
+        self.files.insert(name, Arc::new(file));
         self
     }
 
     /// Gives a file another content; there is none of this name otherwise.
     pub(super) fn set_content(&mut self, name: &FileName, content: Vec<u8>) {
         if let Some(file) = self.files.get_mut(name) {
-            file.content = content;
+            let execute = file.execute;
+            *file = Arc::new(File { content, execute });
         }
     }
 
     /// The files by name.
     pub fn files(&self) -> impl Iterator<Item = (&FileName, &File)> {
-        self.files.iter()
+        self.files.iter().map(|(name, file)| (name, &**file))
     }
 
     /// The names.
@@ -153,7 +157,8 @@ impl ConfigSet {
         let file = |&(name, content): &(&str, &str)| {
             let content = content.as_bytes().to_vec();
             let execute = false;
-            (FileName(name.to_owned()), File { content, execute })
+            let file = Arc::new(File { content, execute });
+            (FileName(name.to_owned()), file)
         };
         Self {
             files: files.iter().map(file).collect(),
