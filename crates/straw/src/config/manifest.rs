@@ -1,6 +1,6 @@
 //! What straw remembers of a directory that it wrote files into: `.straw.json`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -20,6 +20,9 @@ pub(super) const LONGEST: u64 = 1 << 20;
 pub(super) struct Manifest {
     /// The files that straw wrote.
     pub(super) files: Vec<String>,
+    /// Directories below in which a run is at work, or was when it was killed.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) unfinished: BTreeSet<String>,
     /// The protocol version, by its index, that each controller accepted.
     #[serde(default)]
     pub(super) controllers: BTreeMap<String, u8>,

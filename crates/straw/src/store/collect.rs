@@ -6,13 +6,13 @@
 use std::os::fd::AsFd as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{Dir, FlockOperation, flock, fstat, renameat};
+use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::Store;
 use super::generation::{self, NEW, OLD};
 use super::state::modified;
-use crate::disk::{open_below, remove_tree, touch};
+use crate::disk::{self, fstat, open_below, remove_tree, rename, touch};
 
 /// So long after it was superseded a generation stays in any case: somebody may have found its
 /// name and not opened it yet, or opened its directory and not all its files.
@@ -25,8 +25,10 @@ impl Store {
     /// Removes what killed runs left, and generations that nobody can still be reading. What
     /// cannot be removed stays for the next time.
     pub(super) fn collect(&self) {
-        let current = self.number();
-        for name in self.names() {
+        let (Ok(current), Ok(names)) = (self.number(), self.names()) else {
+            return;
+        };
+        for name in names {
             if name.starts_with(NEW) || name.starts_with(OLD) {
                 let _ = remove_tree(self.descriptor.as_fd(), name.as_str())
                     .inspect_err(|errno| log::debug!("{name} stays: {errno}"));
@@ -41,13 +43,11 @@ impl Store {
     }
 
     /// A number that no generation has had, as far as can be seen.
-    pub(super) fn next_number(&self) -> u64 {
-        let numbers = self.names().filter_map(|name| generation::number(&name));
-        numbers
-            .chain(self.number())
-            .max()
-            .unwrap_or(0)
-            .saturating_add(1)
+    pub(super) fn next_number(&self) -> Result<u64, Errno> {
+        let names = self.names()?;
+        let numbers = names.iter().filter_map(|name| generation::number(name));
+        let last = numbers.chain(self.number()?).max().unwrap_or(0);
+        Ok(last.saturating_add(1))
     }
 
     /// Notes that a generation is about to be the current one, or no longer is.
@@ -79,17 +79,12 @@ impl Store {
         // goes piece by piece.
         let old = format!("{OLD}{number}");
         let at = &self.descriptor;
-        let name = renameat(at, &name, at, &old).map_or(name, |()| old);
+        let name = rename(at, &name, &old).map_or(name, |()| old);
         remove_tree(self.descriptor.as_fd(), name.as_str())
     }
 
-    fn names(&self) -> impl Iterator<Item = String> {
-        let mut names = Vec::new();
-        if let Ok(entries) = Dir::read_from(&self.descriptor) {
-            for entry in entries.flatten() {
-                names.extend(entry.file_name().to_str().map(str::to_owned));
-            }
-        }
-        names.into_iter()
+    fn names(&self) -> Result<Vec<String>, Errno> {
+        let names = disk::names(&self.descriptor)?.into_iter();
+        Ok(names.filter_map(|name| name.into_string().ok()).collect())
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use crate::disk::describe;
+use crate::disk::{describe, remedy};
 
 /// Why a store is of no use.
 #[derive(Debug, thiserror::Error)]
@@ -94,7 +94,10 @@ impl StoreError {
     pub fn is_good_to_read(&self) -> bool {
         matches!(
             self,
-            Self::ReadOnly { .. } | Self::Full { .. } | Self::Locked { .. }
+            Self::ReadOnly { .. }
+                | Self::Full { .. }
+                | Self::Locked { .. }
+                | Self::NotWritten { .. }
         )
     }
 
@@ -120,7 +123,7 @@ impl StoreError {
                 Errno::ACCESS => {
                     "this user must be able to read it, and to pass the directories above"
                 }
-                _ => "name another directory with --store",
+                errno => remedy(errno).unwrap_or("name another directory with --store"),
             },
             Self::NotOurs { .. } => {
                 "somebody else may have put it there: remove it, or have XDG_RUNTIME_DIR name a \
@@ -142,7 +145,7 @@ impl StoreError {
                 Errno::NOTSUP | Errno::NOSYS => {
                     "the file system must have symlinks: name a directory of another one with --store"
                 }
-                _ => "name another directory with --store",
+                errno => remedy(errno).unwrap_or("name another directory with --store"),
             },
         };
         text.to_owned()

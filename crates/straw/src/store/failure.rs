@@ -4,12 +4,11 @@ use std::io::Read as _;
 use std::os::fd::AsFd as _;
 use std::time::SystemTime;
 
-use rustix::fs::fstat;
 use serde::{Deserialize, Serialize};
 
 use super::state::modified;
 use super::{Lock, Store, StoreError};
-use crate::disk::{only_ours, open_regular, put};
+use crate::disk::{fstat, only_ours, open_regular, put};
 
 /// Its time of modification says when.
 const NAME: &str = "..failed";
@@ -38,7 +37,7 @@ pub struct Failure {
 impl Store {
     /// The last failure, and when it was.
     pub(crate) fn failure(&self) -> Option<(Failure, SystemTime)> {
-        let file = open_regular(self.descriptor.as_fd(), NAME)?;
+        let file = open_regular(self.descriptor.as_fd(), NAME).ok()??;
         let stat = fstat(&file).ok()?;
         if self.private && !only_ours(&stat) {
             return None;

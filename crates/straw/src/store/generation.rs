@@ -3,14 +3,16 @@
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, fchmod, mkdirat, renameat, statat};
+use rustix::fs::{FileType, Mode};
 use rustix::io::Errno;
 
-use super::publish::step;
 use super::state::{self, State};
 use super::{Store, StoreError};
 use crate::config::{ConfigSet, File, FileName};
-use crate::disk::{create, descend, holds as is_there, open_below, remove_tree, sync};
+use crate::disk::{
+    create, descend, fchmod, holds as is_there, lstatat, mkdirat, names, open_below, remove_tree,
+    rename, sync,
+};
 
 /// What generations begin with.
 const PREFIX: &str = "..gen-";
@@ -51,26 +53,23 @@ impl<'a> Staged<'a> {
         let name = format!("{NEW}{number}");
         let path = store.path.join(&name);
         let fail = |errno| StoreError::not_written(&path, errno);
-        mkdirat(&store.descriptor, &name, Mode::from_raw_mode(0o700)).map_err(fail)?;
-        // Noted first, so that what is half written goes as well.
+        // Noted first, so that what is half done goes as well.
         let staged = Self {
             store,
             number,
             name,
             settled: false,
         };
+        mkdirat(&store.descriptor, &staged.name, Mode::from_raw_mode(0o700)).map_err(fail)?;
         let at = open_below(store.descriptor.as_fd(), &staged.name).map_err(fail)?;
-        step();
         let mut directories = BTreeSet::new();
         for (name, file) in set.files() {
             let fail = |errno| StoreError::not_written(&path.join(name.as_str()), errno);
             put(&at, name, file).map_err(fail)?;
             let parents: Vec<_> = name.split().0.collect();
             directories.extend((1..=parents.len()).map(|depth| parents[..depth].to_vec()));
-            step();
         }
         state::write(at.as_fd(), state).map_err(fail)?;
-        step();
         // What is in a directory before the directory.
         for directory in directories.iter().rev() {
             descend(&at, directory.iter().copied(), false)
@@ -87,7 +86,7 @@ impl<'a> Staged<'a> {
     pub(super) fn rename(&mut self) -> Result<(), StoreError> {
         let name = name(self.number);
         let at = &self.store.descriptor;
-        renameat(at, &self.name, at, &name)
+        rename(at, &self.name, &name)
             .map_err(|errno| StoreError::not_written(&self.store.path.join(&name), errno))?;
         self.name = name;
         Ok(())
@@ -101,7 +100,12 @@ impl<'a> Staged<'a> {
 
 impl Drop for Staged<'_> {
     fn drop(&mut self) {
-        if !self.settled {
+        // A switch that is said to have failed may have been made.
+        let is_unused = || {
+            let current = self.store.number();
+            current.is_ok_and(|current| current != Some(self.number))
+        };
+        if !self.settled && is_unused() {
             let _ = remove_tree(self.store.descriptor.as_fd(), self.name.as_str());
         }
     }
@@ -130,13 +134,12 @@ fn sorted(set: &ConfigSet) -> impl Iterator<Item = &str> {
 
 /// The names of all that is no directory. What begins with a dot is straw's own.
 fn list(directory: BorrowedFd<'_>, path: &str, into: &mut BTreeSet<String>) -> Result<(), Errno> {
-    for entry in Dir::read_from(directory)? {
-        let entry = entry?;
-        if entry.file_name().to_bytes().starts_with(b".") {
+    for name in names(directory)? {
+        if name.to_bytes().starts_with(b".") {
             continue;
         }
-        let name = entry.file_name().to_str().map_err(|_| Errno::ILSEQ)?;
-        let stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let name = name.to_str().map_err(|_| Errno::ILSEQ)?;
+        let stat = lstatat(directory, name)?;
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
             list(
                 open_below(directory, name)?.as_fd(),

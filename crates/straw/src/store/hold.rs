@@ -2,11 +2,11 @@
 
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock, fstat, openat, statat};
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 
-use super::lock::is_same;
 use super::{Current, StoreError};
+use crate::disk::{fstat, is_same, lstatat, openat};
 
 /// Keeps a generation from being removed: a shared lock on its directory, through a descriptor
 /// that commands inherit. It lasts until this is dropped and the last process that inherited it
@@ -44,7 +44,7 @@ impl Current {
         }
         // It was there when it was opened. Locked and still there, it stays.
         let locked = fstat(&descriptor).map_err(|errno| StoreError::unusable(path, errno))?;
-        let there = statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW);
+        let there = lstatat(CWD, path);
         if !there.is_ok_and(|there| is_same(&there, &locked)) {
             return Err(gone());
         }

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::ffi::CStr;
 use std::os::fd::AsFd as _;
 
-use rustix::fs::{AtFlags, Dir, readlinkat, statat, symlinkat, unlinkat};
+use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 
 use super::{DATA, Store, StoreError, generation};
 use crate::config::ConfigSet;
-use crate::disk::is_mount_point;
+use crate::disk::{is_mount_point, lstatat, names, readlinkat, symlinkat, unlinkat};
 
 /// The names that a set has at its top.
 fn tops(set: &ConfigSet) -> BTreeSet<&str> {
@@ -44,11 +44,11 @@ impl Drop for Made<'_> {
 impl Store {
     /// Whether every link of a set is there or can be made. Found out before anything changes.
     pub(super) fn check_links(&self, set: &ConfigSet) -> Result<(), StoreError> {
-        match readlinkat(&self.descriptor, DATA, Vec::new()) {
+        match readlinkat(&self.descriptor, DATA) {
             Err(Errno::NOENT) => {}
             Ok(target) if target.to_str().ok().and_then(generation::number).is_some() => {}
             Ok(_) => return Err(self.in_the_way(DATA, "it is a link of something else")),
-            Err(_) => return Err(self.in_the_way(DATA, self.what(DATA))),
+            Err(errno) => return Err(self.no_link(DATA, errno)),
         }
         for name in tops(set) {
             self.check_link(name)?;
@@ -64,7 +64,7 @@ impl Store {
             names: Vec::new(),
         };
         for name in tops(set) {
-            match symlinkat(format!("{DATA}/{name}"), &self.descriptor, name) {
+            match symlinkat(&format!("{DATA}/{name}"), &self.descriptor, name) {
                 Ok(()) => made.names.push(name.to_owned()),
                 Err(Errno::EXIST) => self.check_link(name)?,
                 Err(errno) => return Err(StoreError::not_written(&self.path.join(name), errno)),
@@ -76,45 +76,48 @@ impl Store {
     /// Removes the links of names that a set no longer has. They point at nothing by then.
     pub(super) fn remove_links(&self, set: &ConfigSet) -> Result<(), Errno> {
         let tops = tops(set);
-        for entry in Dir::read_from(&self.descriptor)? {
-            let entry = entry?;
-            let name = entry.file_name();
+        for name in names(&self.descriptor)? {
             let stays = name.to_str().is_ok_and(|name| tops.contains(name));
-            if !stays && self.is_ours(name) {
-                unlinkat(&self.descriptor, name, AtFlags::empty())?;
+            if !stays && self.is_ours(&name) {
+                unlinkat(&self.descriptor, &name, AtFlags::empty())?;
             }
         }
         Ok(())
     }
 
     fn check_link(&self, name: &str) -> Result<(), StoreError> {
-        match readlinkat(&self.descriptor, name, Vec::new()) {
+        match readlinkat(&self.descriptor, name) {
             Err(Errno::NOENT) => Ok(()),
             Ok(target) if target.to_bytes() == format!("{DATA}/{name}").as_bytes() => Ok(()),
-            _ => Err(self.in_the_way(name, self.what(name))),
+            Ok(_) => Err(self.in_the_way(name, "it is not of this store")),
+            Err(errno) => Err(self.no_link(name, errno)),
         }
     }
 
     fn is_ours(&self, name: &CStr) -> bool {
-        let target = readlinkat(&self.descriptor, name, Vec::new());
+        let target = readlinkat(&self.descriptor, name);
         let prefix = format!("{DATA}/");
         target.is_ok_and(|target| {
             target.to_bytes().strip_prefix(prefix.as_bytes()) == Some(name.to_bytes())
         })
     }
 
-    fn what(&self, name: &str) -> &'static str {
-        use rustix::fs::FileType;
-        if is_mount_point(self.descriptor.as_fd(), name) {
-            return "it is a mount point";
+    /// What stands where a link is to be, and is none.
+    fn no_link(&self, name: &str, errno: Errno) -> StoreError {
+        if errno != Errno::INVAL {
+            return StoreError::unusable(&self.path.join(name), errno);
         }
-        match statat(&self.descriptor, name, AtFlags::SYMLINK_NOFOLLOW)
-            .map(|stat| FileType::from_raw_mode(stat.st_mode))
-        {
-            Ok(FileType::RegularFile) => "it is a file, and not of this store",
-            Ok(FileType::Directory) => "it is a directory, and not of this store",
-            _ => "it is not of this store",
-        }
+        let reason = if is_mount_point(self.descriptor.as_fd(), name) {
+            "it is a mount point"
+        } else {
+            match lstatat(&self.descriptor, name).map(|stat| FileType::from_raw_mode(stat.st_mode))
+            {
+                Ok(FileType::RegularFile) => "it is a file, and not of this store",
+                Ok(FileType::Directory) => "it is a directory, and not of this store",
+                _ => "it is not of this store",
+            }
+        };
+        self.in_the_way(name, reason)
     }
 
     fn in_the_way(&self, name: &str, reason: &'static str) -> StoreError {

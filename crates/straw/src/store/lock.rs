@@ -3,11 +3,11 @@
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, statat};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{Store, StoreError};
-use crate::disk;
+use crate::disk::{self, fstat, is_same, lstatat, openat};
 
 /// A file of its own: it can be locked where directories cannot (NFS), and is for the owner only,
 /// so that a reader cannot keep writers out.
@@ -43,7 +43,7 @@ impl Store {
             }
             // Somebody may have tidied the file away meanwhile. Then the lock is worth nothing.
             let locked = fstat(&descriptor).map_err(fail)?;
-            let there = statat(&self.descriptor, NAME, AtFlags::SYMLINK_NOFOLLOW);
+            let there = lstatat(&self.descriptor, NAME);
             if there.is_ok_and(|there| is_same(&there, &locked)) {
                 return Ok(Some(Lock {
                     store: self,
@@ -63,9 +63,4 @@ impl Store {
             _ => Err(Errno::INVAL),
         }
     }
-}
-
-/// Whether both are of one file.
-pub(super) fn is_same(one: &Stat, other: &Stat) -> bool {
-    (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 }

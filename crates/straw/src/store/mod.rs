@@ -65,7 +65,6 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{fstat, readlinkat};
 use rustix::io::Errno;
 
 pub use error::StoreError;
@@ -76,7 +75,7 @@ pub use place::PlaceEnv;
 pub use publish::Published;
 pub use state::State;
 
-use crate::disk::{self, create_directory, open_below, open_directory};
+use crate::disk::{self, create_directory, fstat, open_below, open_directory, readlinkat};
 
 /// The link that is switched.
 pub(crate) const DATA: &str = "..data";
@@ -187,16 +186,20 @@ impl Store {
     }
 
     fn find(&self) -> Result<Option<Found>, StoreError> {
-        let mut number = self.number();
-        while let Some(at) = number {
-            match self.open(at) {
+        let number = || {
+            self.number()
+                .map_err(|errno| StoreError::unusable(&self.path.join(DATA), errno))
+        };
+        let mut at = number()?;
+        while let Some(present) = at {
+            match self.open(present) {
                 Ok(found) => return Ok(Some(found)),
                 Err(why) => {
                     // Who was stopped between the two steps for long can find the generation
                     // gone. Then there is a newer one.
-                    number = self.number();
-                    if number == Some(at) {
-                        return self.without(at, why);
+                    at = number()?;
+                    if at == Some(present) {
+                        return self.without(present, why);
                     }
                 }
             }
@@ -204,10 +207,14 @@ impl Store {
         Ok(None)
     }
 
-    /// Which generation the link points at.
-    fn number(&self) -> Option<u64> {
-        let target = readlinkat(&self.descriptor, DATA, Vec::new()).ok()?;
-        generation::number(target.to_str().ok()?)
+    /// Which generation the link points at. That it cannot be read is not that there is none:
+    /// nothing is removed then.
+    fn number(&self) -> Result<Option<u64>, Errno> {
+        match readlinkat(&self.descriptor, DATA) {
+            Ok(target) => Ok(target.to_str().ok().and_then(generation::number)),
+            Err(Errno::NOENT | Errno::INVAL) => Ok(None),
+            Err(errno) => Err(errno),
+        }
     }
 
     fn open(&self, number: u64) -> Result<Found, Unfit> {

@@ -25,11 +25,11 @@
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, Stat, fstat, mkdirat, statat};
+use rustix::fs::{CWD, FileType, Mode, Stat};
 use rustix::io::Errno;
 
 use super::{Store, StoreError};
-use crate::disk::{open_below, open_directory};
+use crate::disk::{fstat, lstatat, mkdirat, open_below, open_directory};
 use crate::text::mark_of;
 
 /// The user who stands for all those that a user namespace does not know: in such a container
@@ -112,7 +112,7 @@ impl Store {
         let mut stores = Vec::new();
         for (base, own) in env.candidates() {
             let above = base.join(own);
-            let Ok(stat) = statat(rustix::fs::CWD, &above, AtFlags::SYMLINK_NOFOLLOW) else {
+            let Ok(stat) = lstatat(CWD, &above) else {
                 continue;
             };
             if let Some(reason) = fault(&stat) {
@@ -154,22 +154,17 @@ fn make(above: BorrowedFd<'_>, name: &str, path: &Path) -> Result<OwnedFd, Store
         },
         other => other,
     };
-    let (descriptor, stat) = match opened {
-        Ok(descriptor) => {
-            let stat = fstat(&descriptor).map_err(|errno| StoreError::unusable(path, errno))?;
-            (Some(descriptor), stat)
-        }
-        // What cannot be opened is looked at to say what it is.
-        Err(errno) => match statat(above, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => (None, stat),
-            Err(_) => return Err(StoreError::unusable(path, errno)),
-        },
+    let unusable = |errno| StoreError::unusable(path, errno);
+    // What cannot be opened is looked at to say what it is.
+    let stat = match &opened {
+        Ok(descriptor) => fstat(descriptor).map_err(unusable)?,
+        Err(errno) => lstatat(above, name).map_err(|_| unusable(*errno))?,
     };
     if let Some(reason) = fault(&stat) {
         let path = path.to_owned();
         return Err(StoreError::NotOurs { path, reason });
     }
-    descriptor.ok_or_else(|| StoreError::unusable(path, Errno::ACCESS))
+    opened.map_err(unusable)
 }
 
 /// What keeps this from being a directory of ours alone.

@@ -20,14 +20,14 @@
 use std::os::fd::AsFd as _;
 use std::time::SystemTime;
 
-use rustix::fs::{AtFlags, renameat, symlinkat, unlinkat};
+use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
 use super::generation::{self, NEW, Staged};
 use super::state::{self, State};
 use super::{Current, DATA, Found, Lock, Store, StoreError};
 use crate::config::ConfigSet;
-use crate::disk::{sync, touch};
+use crate::disk::{rename, symlinkat, sync, touch, unlinkat};
 
 /// What became of a set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +66,6 @@ impl Store {
         debug_assert!(std::ptr::eq(lock.store, self), "a lock of another store");
         self.check_links(set)?;
         self.collect();
-        step();
         if let Some(found) = self.find()?
             && found.current.state.key == state.key
             && generation::holds(&found.descriptor, set)
@@ -78,19 +77,16 @@ impl Store {
             return self.found(found.number).map(Published::Unchanged);
         }
 
-        let mut staged = Staged::write(self, self.next_number(), set, state)?;
-        step();
+        let fail = |errno| StoreError::not_written(&self.path, errno);
+        let number = self.next_number().map_err(fail)?;
+        let mut staged = Staged::write(self, number, set, state)?;
         staged.rename()?;
-        step();
         let links = self.make_links(set)?;
-        sync(&self.descriptor).map_err(|errno| StoreError::not_written(&self.path, errno))?;
-        step();
-        let earlier = self.number();
+        sync(&self.descriptor).map_err(fail)?;
+        let earlier = self.number().map_err(fail)?;
         self.switch(staged.number, earlier)?;
         links.settle();
-        let number = staged.number;
         staged.settle();
-        step();
 
         if let Err(errno) = sync(&self.descriptor) {
             log::warn!("{}: {errno}", self.path.display());
@@ -98,7 +94,6 @@ impl Store {
         if let Some(earlier) = earlier {
             let _ = self.mark(earlier, Some(SystemTime::now()));
         }
-        step();
         self.tidy_links(set);
         self.found(number).map(Published::New)
     }
@@ -125,11 +120,8 @@ impl Store {
         }
         let temporary = &format!("{NEW}link");
         let at = &self.descriptor;
-        symlinkat(generation::name(number), at, temporary)
-            .and_then(|()| {
-                step();
-                renameat(at, temporary, at, DATA)
-            })
+        symlinkat(&generation::name(number), at, temporary)
+            .and_then(|()| rename(at, temporary, DATA))
             .map_err(|errno| {
                 let _ = unlinkat(at, temporary, AtFlags::empty());
                 StoreError::not_written(&self.path.join(DATA), errno)
@@ -153,10 +145,4 @@ impl Store {
             }
         }
     }
-}
-
-/// A place where a test kills the writer.
-pub(super) fn step() {
-    #[cfg(test)]
-    super::tests::killed::step();
 }

@@ -4,14 +4,14 @@ use std::io::Read as _;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{Stat, fstat};
+use rustix::fs::Stat;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use slurm_protocol::ProtocolVersion;
 
 use super::Unfit;
 use crate::controller::Fetched;
-use crate::disk::{only_ours, open_regular, put, raw};
+use crate::disk::{fstat, only_ours, open_regular, put, raw};
 
 /// The file in a generation. Its time of modification says when the set was last checked.
 pub(super) const NAME: &str = ".straw.json";
@@ -92,7 +92,7 @@ pub(super) fn read(
     generation: BorrowedFd<'_>,
     private: bool,
 ) -> Result<(State, SystemTime), Unfit> {
-    let file = open_regular(generation, NAME).ok_or(Errno::NOENT)?;
+    let file = open_regular(generation, NAME)?.ok_or(Errno::NOENT)?;
     let stat = fstat(&file)?;
     if private && !only_ours(&stat) {
         return Err(Unfit::Theirs);

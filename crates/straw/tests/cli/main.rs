@@ -5,6 +5,8 @@ mod credentials;
 mod doctor;
 mod exec;
 mod fake;
+#[cfg(target_arch = "x86_64")]
+mod faults;
 mod fetch;
 mod messages;
 mod reference;

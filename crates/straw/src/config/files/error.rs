@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use crate::disk::describe;
+use crate::disk::{describe, remedy};
 use crate::text::span;
 
 /// Why files could not be written.
@@ -72,6 +72,9 @@ impl WriteError {
                         its own with -o".into();
             }
         };
+        if let Some(remedy) = remedy(errno) {
+            return remedy.into();
+        }
         let text = match errno {
             Errno::ACCESS | Errno::PERM => {
                 "write where this user may: -o DIR, and SLURM_CONF=DIR/slurm.conf for the commands"

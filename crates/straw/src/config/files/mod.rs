@@ -1,7 +1,8 @@
 //! A config set as flat files in a directory.
 //!
 //! ```text
-//!   lock ─▶ look ─▶ write all beside their targets ─▶ note which are ours
+//!   lock ─▶ remove what a killed run left ─▶ look ─▶ note where to find what this one would
+//!        ─▶ write all beside their targets ─▶ note which are ours
 //!        ─▶ rename each, slurm.conf last ─▶ remove ours that are gone ─▶ note
 //! ```
 //!
@@ -19,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, Dir, FileType, fstat, renameat, statat, unlinkat};
+use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 use slurm_protocol::ProtocolVersion;
 
@@ -29,8 +30,8 @@ use super::manifest::{self, Manifest};
 use super::{CA_CERT, ConfigSet, File, FileName};
 use crate::controller::Fetched;
 use crate::disk::{
-    self, TEMPORARY, create, create_directory, descend, holds, is_mount_point, only_ours,
-    open_directory, open_regular, put, sync,
+    self, TEMPORARY, create, create_directory, descend, fstat, holds, is_mount_point, lstatat,
+    names, only_ours, open_directory, open_regular, put, raw, rename, sync, unlinkat,
 };
 use crate::store::DATA as STORE_LINK;
 
@@ -169,8 +170,8 @@ pub fn write(
             path: target.path.clone(),
         });
     }
-    target.sweep();
-    let mut manifest = target.manifest();
+    let mut manifest = target.manifest()?;
+    let left = target.sweep(&manifest);
     let earlier: BTreeSet<FileName> = manifest.names().collect();
     let gone: Vec<_> = earlier
         .iter()
@@ -205,6 +206,12 @@ pub fn write(
     let mut ours = earlier;
     ours.extend(changed.iter().map(|(name, _)| (*name).clone()));
     let all = |names: &BTreeSet<FileName>| names.iter().map(ToString::to_string).collect();
+    let below = |name: &FileName| Some(name.as_str().rsplit_once('/')?.0.to_owned());
+    manifest.unfinished = changed.iter().filter_map(|(name, _)| below(name)).collect();
+    manifest.unfinished.extend(left.iter().cloned());
+    if !manifest.unfinished.is_empty() {
+        target.put_manifest(&manifest)?;
+    }
     manifest
         .controllers
         .insert(origin.controller.clone(), origin.version.index());
@@ -227,6 +234,7 @@ pub fn write(
         ours.remove(&name);
     }
     manifest.files = all(&ours);
+    manifest.unfinished = left;
     target.put_manifest(&manifest)?;
     Ok(Written { files })
 }
@@ -255,7 +263,7 @@ impl Target {
 
     /// Whether it is a store: flat files in the place of its links would end it.
     fn is_store(&self) -> bool {
-        statat(&self.descriptor, STORE_LINK, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+        lstatat(&self.descriptor, STORE_LINK).is_ok()
     }
 
     /// Keeps other straws out until this is dropped.
@@ -270,47 +278,72 @@ impl Target {
         }
     }
 
-    /// Removes temporary files that a run left which was killed. Those in directories below are
-    /// removed when their file is written again.
-    fn sweep(&self) {
-        let Ok(entries) = Dir::read_from(&self.descriptor) else {
-            return;
-        };
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            if name.to_bytes().starts_with(TEMPORARY.as_bytes()) {
-                let _ = unlinkat(&self.descriptor, name, AtFlags::empty());
+    /// Removes temporary files that a run left which was killed, and directories that it made for
+    /// them. What cannot be removed stays for the next time: the directories with such are
+    /// returned.
+    fn sweep(&self, manifest: &Manifest) -> BTreeSet<String> {
+        let _ = sweep(&self.descriptor);
+        let mut left = BTreeSet::new();
+        for directory in &manifest.unfinished {
+            // Checked like any other name in the notes.
+            if FileName::parse(directory.as_bytes()).is_err() {
+                continue;
+            }
+            let path: Vec<_> = directory.split('/').collect();
+            match descend(&self.descriptor, path.iter().copied(), false).and_then(|at| sweep(&at)) {
+                Ok(()) => self.remove_empty(path),
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+                Err(_) => drop(left.insert(directory.clone())),
+            }
+        }
+        left
+    }
+
+    /// Removes a directory, and those above it, as far as there is nothing in them.
+    fn remove_empty(&self, mut path: Vec<&str>) {
+        while let Some(last) = path.pop() {
+            let parent = descend(&self.descriptor, path.iter().copied(), false);
+            if !parent.is_ok_and(|parent| unlinkat(&parent, last, AtFlags::REMOVEDIR).is_ok()) {
+                break;
             }
         }
     }
 
-    fn manifest(&self) -> Manifest {
-        // Without good notes nothing is removed on their word.
-        self.read_manifest().unwrap_or_else(|why| {
-            let path = self.path.join(manifest::NAME);
-            log::warn!("{} {why}; it is written anew", path.display());
-            Manifest::default()
+    fn manifest(&self) -> Result<Manifest, WriteError> {
+        self.read_manifest().or_else(|why| match why {
+            // They are good perhaps, and forgotten once they are written anew.
+            BadNotes::Errno(errno) => Err(self.error(manifest::NAME, errno)),
+            // Without good notes nothing is removed on their word.
+            why => {
+                let path = self.path.join(manifest::NAME);
+                log::warn!("{} {why}; it is written anew", path.display());
+                Ok(Manifest::default())
+            }
         })
     }
 
-    fn read_manifest(&self) -> Result<Manifest, String> {
-        let Some(file) = open_regular(self.descriptor.as_fd(), manifest::NAME) else {
-            return Ok(Manifest::default());
+    fn read_manifest(&self) -> Result<Manifest, BadNotes> {
+        let at = self.descriptor.as_fd();
+        let Some(file) = open_regular(at, manifest::NAME)? else {
+            return match lstatat(at, manifest::NAME) {
+                Err(Errno::NOENT) => Ok(Manifest::default()),
+                _ => Err(BadNotes::NoFile),
+            };
         };
         // Where others may write to the directory, they can put notes there that name files of
         // ours, to have them removed.
-        if fstat(&file).is_ok_and(|stat| !only_ours(&stat)) {
-            return Err("can be written by others".to_owned());
+        if !only_ours(&fstat(&file)?) {
+            return Err(BadNotes::OfOthers);
         }
         let mut bytes = Vec::new();
         file.take(manifest::LONGEST)
             .read_to_end(&mut bytes)
-            .map_err(|error| format!("cannot be read ({error})"))?;
-        Manifest::parse(&bytes).map_err(|error| format!("is damaged ({error})"))
+            .map_err(raw)?;
+        Ok(Manifest::parse(&bytes)?)
     }
 
     fn put_manifest(&self, manifest: &Manifest) -> Result<(), WriteError> {
-        if self.read_manifest().as_ref() == Ok(manifest) {
+        if self.read_manifest().is_ok_and(|there| there == *manifest) {
             return Ok(());
         }
         let directory = self.descriptor.as_fd();
@@ -327,7 +360,7 @@ impl Target {
             Err(errno) => return Err(self.error(name.as_str(), errno)),
         };
         let (_, last) = name.split();
-        let stat = match statat(&parent, last, AtFlags::SYMLINK_NOFOLLOW) {
+        let stat = match lstatat(&parent, last) {
             Ok(stat) => stat,
             Err(Errno::NOENT) => return Ok(()),
             Err(errno) => return Err(self.error(name.as_str(), errno)),
@@ -387,21 +420,16 @@ impl Target {
             Err(errno) => return Err(error(errno)),
         };
         let (directories, last) = name.split();
-        match unlinkat(&parent, last, AtFlags::empty()) {
-            Ok(()) => {}
-            // Somebody put a directory there, or has removed it already.
-            Err(Errno::NOENT | Errno::ISDIR) => return Ok(false),
+        let was_there = match unlinkat(&parent, last, AtFlags::empty()) {
+            Ok(()) => true,
+            // Somebody has removed it already; perhaps one of us that was killed then.
+            Err(Errno::NOENT) => false,
+            // Somebody put a directory there.
+            Err(Errno::ISDIR) => return Ok(false),
             Err(errno) => return Err(error(errno)),
-        }
-        let mut directories: Vec<_> = directories.collect();
-        while let Some(directory) = directories.pop() {
-            let parent = descend(&self.descriptor, directories.iter().copied(), false);
-            if !parent.is_ok_and(|parent| unlinkat(&parent, directory, AtFlags::REMOVEDIR).is_ok())
-            {
-                break;
-            }
-        }
-        Ok(true)
+        };
+        self.remove_empty(directories.collect());
+        Ok(was_there)
     }
 
     /// The directory that a name stands in, created where it is not there.
@@ -417,6 +445,16 @@ impl Target {
     }
 }
 
+/// Removes the temporary files in a directory.
+fn sweep(directory: &OwnedFd) -> Result<(), Errno> {
+    for name in names(directory)? {
+        if name.to_bytes().starts_with(TEMPORARY.as_bytes()) {
+            unlinkat(directory, &name, AtFlags::empty())?;
+        }
+    }
+    Ok(())
+}
+
 /// Files that stand beside their targets, ready to be renamed. Dropped before that, they go.
 struct Staged<'a> {
     target: &'a Target,
@@ -428,7 +466,7 @@ impl Staged<'_> {
         self.files.reverse();
         while let Some((name, parent, temporary)) = self.files.pop() {
             let (_, last) = name.split();
-            let renamed = renameat(&parent, &temporary, &parent, last);
+            let renamed = rename(&parent, &temporary, last);
             if let Err(errno) = renamed.and_then(|()| sync(&parent)) {
                 let error = self.target.error(name.as_str(), errno);
                 self.files.push((name, parent, temporary));
@@ -441,8 +479,28 @@ impl Staged<'_> {
 
 impl Drop for Staged<'_> {
     fn drop(&mut self) {
-        for (_, parent, temporary) in &self.files {
+        for (name, parent, temporary) in &self.files {
             let _ = unlinkat(parent, temporary, AtFlags::empty());
+            self.target.remove_empty(name.split().0.collect());
         }
+    }
+}
+
+/// Why what is remembered of a directory does not count.
+#[derive(Debug, thiserror::Error)]
+enum BadNotes {
+    #[error("is no regular file")]
+    NoFile,
+    #[error("can be written by others")]
+    OfOthers,
+    #[error("is damaged ({0})")]
+    Damaged(#[from] serde_json::Error),
+    #[error("cannot be read: {}", disk::describe(*.0))]
+    Errno(Errno),
+}
+
+impl From<Errno> for BadNotes {
+    fn from(errno: Errno) -> Self {
+        Self::Errno(errno)
     }
 }

@@ -1,6 +1,5 @@
 //! On real file systems.
 
-pub(super) mod killed;
 mod locks;
 mod mounts;
 mod place;

@@ -1,58 +1,30 @@
 //! Files written so that a reader sees the old one or the new one, whatever happens.
 
+mod calls;
+mod replace;
+
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{
-    Access, AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, Stat, StatxAttributes,
-    StatxFlags, Timespec, Timestamps, UTIME_OMIT, accessat, fchmod, flock, fstat, fsync, mkdirat,
-    openat, renameat, statx, unlinkat, utimensat,
+    AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, Stat, StatxAttributes, StatxFlags,
+    Timespec, Timestamps, UTIME_OMIT, flock, statx,
 };
 use rustix::io::Errno;
 
-use crate::text::{span, system_text};
+pub(crate) use calls::*;
+pub use replace::{ReplaceError, can_replace, replace};
+
+use crate::text::system_text;
 
 /// What temporary files begin with. No file of a config set can.
 pub(crate) const TEMPORARY: &str = ".straw-new.";
-
-/// Puts a file of this content and mode in the place of whatever file is there. A symlink is
-/// replaced, not followed. Another straw that writes to the same directory is waited for, as long
-/// as `patience`.
-///
-/// # Errors
-///
-/// [`ReplaceError`]; what was there is still there.
-pub fn replace(
-    path: &Path,
-    content: &[u8],
-    mode: u32,
-    patience: Duration,
-) -> Result<(), ReplaceError> {
-    let fail = |errno| ReplaceError::File {
-        path: path.to_owned(),
-        errno,
-    };
-    check_place(path).map_err(fail)?;
-    let parent = path.parent().filter(|path| !path.as_os_str().is_empty());
-    let name = path.file_name().ok_or_else(|| fail(Errno::ISDIR))?;
-    let directory = open_directory(parent.unwrap_or(Path::new("."))).map_err(fail)?;
-    if !lock(&directory, patience).map_err(fail)? {
-        let path = path.to_owned();
-        return Err(ReplaceError::Locked { path, patience });
-    }
-    put(directory.as_fd(), name, content, mode, None).map_err(fail)?;
-    // It is there; not every file system can sync a directory.
-    if let Err(errno) = sync(&directory) {
-        log::debug!("{}: not synced: {errno}", path.display());
-    }
-    Ok(())
-}
 
 /// Puts a file of this content and mode in the place of whatever is there, in one step; with a time,
 /// that is its time of modification.
@@ -68,7 +40,7 @@ pub(crate) fn put(
     temporary.push(name);
     create(directory, &temporary, content, mode)
         .and_then(|()| time.map_or(Ok(()), |time| touch(directory, &temporary, time)))
-        .and_then(|()| renameat(directory, &temporary, directory, name))
+        .and_then(|()| rename(directory, &temporary, name))
         .inspect_err(|_| {
             let _ = unlinkat(directory, &temporary, AtFlags::empty());
         })
@@ -91,12 +63,12 @@ pub(crate) fn touch(
             tv_nsec: since.subsec_nanos().into(),
         },
     };
-    utimensat(directory, name.as_ref(), &times, AtFlags::SYMLINK_NOFOLLOW)
+    utimensat(directory, name.as_ref(), &times)
 }
 
 /// Whether a file is there just so: a regular one of this content and mode.
 pub(crate) fn holds(directory: BorrowedFd<'_>, name: &str, content: &[u8], mode: u32) -> bool {
-    let Some(mut file) = open_regular(directory, name) else {
+    let Ok(Some(mut file)) = open_regular(directory, name) else {
         return false;
     };
     let as_long = |stat: &Stat| {
@@ -108,102 +80,6 @@ pub(crate) fn holds(directory: BorrowedFd<'_>, name: &str, content: &[u8], mode:
         && bytes == content
 }
 
-/// That what stands at a path may be replaced by a file: nothing, a file, or a link to one. Not a
-/// device or a pipe, nor what stands for one: `/dev/stdout`.
-fn check_place(path: &Path) -> Result<(), Errno> {
-    let ends_in_slash = path.as_os_str().as_encoded_bytes().ends_with(b"/");
-    if ends_in_slash || path.file_name().is_none() {
-        return Err(Errno::ISDIR);
-    }
-    let absolute = std::path::absolute(path).map_err(raw)?;
-    if absolute.starts_with("/proc")
-        || (absolute.starts_with("/dev") && !absolute.starts_with("/dev/shm"))
-    {
-        return Err(Errno::NODEV);
-    }
-    for metadata in [fs::symlink_metadata(path), fs::metadata(path)] {
-        match metadata {
-            Ok(metadata) if metadata.is_dir() => return Err(Errno::ISDIR),
-            Ok(metadata) if metadata.is_file() || metadata.is_symlink() => {}
-            Ok(_) => return Err(Errno::NODEV),
-            // A link that leads nowhere is replaced; anything else tells later.
-            Err(_) => {}
-        }
-    }
-    Ok(())
-}
-
-/// Whether [`replace`] has a chance: whether the directory is there and can be written to.
-///
-/// # Errors
-///
-/// [`ReplaceError::File`].
-pub fn can_replace(path: &Path) -> Result<(), ReplaceError> {
-    let fail = |errno| ReplaceError::File {
-        path: path.to_owned(),
-        errno,
-    };
-    check_place(path).map_err(fail)?;
-    let parent = path.parent().filter(|path| !path.as_os_str().is_empty());
-    let access = Access::WRITE_OK | Access::EXEC_OK;
-    let directory = parent.unwrap_or(Path::new("."));
-    match accessat(CWD, directory, access, AtFlags::EACCESS) {
-        // A kernel that cannot tell: then the writing does.
-        Ok(()) | Err(Errno::NOSYS | Errno::INVAL | Errno::OPNOTSUPP) => Ok(()),
-        Err(errno) => Err(fail(errno)),
-    }
-}
-
-/// Why a single file could not be written.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReplaceError {
-    /// Another straw writes to its directory, for too long.
-    #[error("the directory of {} has been locked for {}", path.display(), span(*patience))]
-    Locked {
-        /// The file.
-        path: PathBuf,
-        /// How long it was waited for.
-        patience: Duration,
-    },
-    /// It cannot be written.
-    #[error("{} cannot be written: {}", path.display(), describe(*errno))]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        errno: Errno,
-    },
-}
-
-impl ReplaceError {
-    pub(crate) fn kind(&self) -> &'static str {
-        match self {
-            Self::Locked { .. } => "directory-locked",
-            Self::File { .. } => "file-not-written",
-        }
-    }
-
-    pub(crate) fn hint(&self) -> String {
-        let text = match self {
-            Self::Locked { .. } => "another straw writes there, or something else holds its lock",
-            Self::File { errno, .. } => match *errno {
-                Errno::BUSY => {
-                    "a single file that is mounted cannot be replaced: mount its directory instead"
-                }
-                Errno::NODEV => "a file is what it takes; without --write the token goes to stdout",
-                Errno::ISDIR => "name a file in it",
-                Errno::NAMETOOLONG => "choose a shorter name",
-                Errno::ROFS => "mount a writable volume there (a tmpfs will do)",
-                Errno::NOENT => "its directory must be there",
-                Errno::NOSPC | Errno::DQUOT => "make room; what was there before is as it was",
-                _ => "the file is replaced by a new one, so its directory must be writable",
-            },
-        };
-        text.to_owned()
-    }
-}
-
 /// What the system says of a file that cannot be written.
 pub(crate) fn describe(errno: Errno) -> String {
     match errno {
@@ -212,6 +88,20 @@ pub(crate) fn describe(errno: Errno) -> String {
         Errno::NODEV => "it is a device or a pipe".to_owned(),
         errno => system_text(&errno.into()),
     }
+}
+
+/// What to do about it where it is not the place that is wrong.
+pub(crate) fn remedy(errno: Errno) -> Option<&'static str> {
+    Some(match errno {
+        Errno::MFILE => "raise the limit on open files (ulimit -n, or that of the container)",
+        Errno::NFILE => {
+            "the whole machine has too many files open: end what holds them, or raise fs.file-max"
+        }
+        Errno::NOMEM => "make room in memory, or raise the container's limit",
+        Errno::IO => "the disk, or the server behind it, fails: the kernel's log says more",
+        Errno::STALE => "its file server no longer knows it: mount it anew",
+        _ => return None,
+    })
 }
 
 /// Opens a directory that the user named; that may be a symlink.
@@ -311,7 +201,7 @@ pub(crate) fn create_directory(path: &Path, mode: u32) -> Result<(), Errno> {
 /// Opens a directory that must not be a symlink.
 pub(crate) fn open_below(
     directory: BorrowedFd<'_>,
-    name: impl rustix::path::Arg,
+    name: impl rustix::path::Arg + Copy,
 ) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(directory, name, flags, Mode::empty())
@@ -323,7 +213,7 @@ pub(crate) fn descend<'a>(
     directories: impl Iterator<Item = &'a str>,
     create: bool,
 ) -> Result<OwnedFd, Errno> {
-    let mut at = from.try_clone().map_err(|_| Errno::MFILE)?;
+    let mut at = from.try_clone().map_err(raw)?;
     for directory in directories {
         if create {
             match mkdirat(&at, directory, Mode::from_raw_mode(0o755)) {
@@ -353,11 +243,8 @@ pub(crate) fn remove_tree(
         Err(errno) => return Err(errno),
     }
     let below = open_below(directory, name)?;
-    for entry in Dir::read_from(&below)? {
-        let entry = entry?;
-        if ![c".", c".."].contains(&entry.file_name()) {
-            remove_tree(below.as_fd(), entry.file_name())?;
-        }
+    for name in names(&below)? {
+        remove_tree(below.as_fd(), &name)?;
     }
     unlinkat(directory, name, AtFlags::REMOVEDIR)
 }
@@ -384,14 +271,20 @@ pub(crate) fn only_ours(stat: &Stat) -> bool {
     [0, user].contains(&stat.st_uid) && stat.st_mode & 0o022 == 0
 }
 
-/// Opens a file for reading, if it is one.
-pub(crate) fn open_regular(directory: BorrowedFd<'_>, name: &str) -> Option<fs::File> {
+/// Opens a file for reading, if one is there.
+pub(crate) fn open_regular(
+    directory: BorrowedFd<'_>,
+    name: &str,
+) -> Result<Option<fs::File>, Errno> {
     // Without NONBLOCK a named pipe would keep us waiting.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let descriptor = openat(directory, name, flags, Mode::empty()).ok()?;
-    let stat = fstat(&descriptor).ok()?;
-    (FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
-        .then(|| fs::File::from(descriptor))
+    let descriptor = match openat(directory, name, flags, Mode::empty()) {
+        // Nothing, a symlink, a socket or a device that has no driver.
+        Err(Errno::NOENT | Errno::LOOP | Errno::NXIO | Errno::NODEV) => return Ok(None),
+        other => other?,
+    };
+    let is_file = FileType::from_raw_mode(fstat(&descriptor)?.st_mode) == FileType::RegularFile;
+    Ok(is_file.then(|| fs::File::from(descriptor)))
 }
 
 /// Writes a new file and its content to the disk. What stands at its name, left by a run that
@@ -417,68 +310,4 @@ pub(crate) fn create(
 
 pub(crate) fn raw(error: io::Error) -> Errno {
     Errno::from_io_error(&error).unwrap_or(Errno::IO)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::{PermissionsExt as _, symlink};
-
-    use super::*;
-
-    const PATIENCE: Duration = Duration::from_millis(100);
-
-    fn names(directory: &Path) -> Vec<String> {
-        let entries = fs::read_dir(directory).unwrap();
-        let mut names: Vec<_> = entries
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
-    }
-
-    #[test]
-    fn a_file_is_replaced_and_nothing_is_left_over() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("token");
-        let other = dir.path().join("other");
-        fs::write(&other, "other").unwrap();
-        symlink(&other, &path).unwrap();
-        // As one that was killed would have left it.
-        fs::write(dir.path().join(".straw-new.token"), "half").unwrap();
-        for content in ["one", "two"] {
-            replace(&path, content.as_bytes(), 0o600, PATIENCE).unwrap();
-            assert_eq!(fs::read_to_string(&path).unwrap(), content);
-            let mode = fs::symlink_metadata(&path).unwrap().permissions().mode();
-            assert_eq!(mode & 0o7777, 0o600);
-        }
-        assert_eq!(fs::read_to_string(&other).unwrap(), "other");
-        assert_eq!(names(dir.path()), ["other", "token"]);
-    }
-
-    #[test]
-    fn what_goes_wrong_changes_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        let fail = |path: &Path| {
-            replace(path, b"x", 0o600, PATIENCE)
-                .unwrap_err()
-                .to_string()
-        };
-        let directory = dir.path().join("directory");
-        fs::create_dir(&directory).unwrap();
-        assert!(fail(&directory).ends_with("cannot be written: it is a directory"));
-        assert!(fail(&dir.path().join("not/there")).ends_with("no such file or directory"));
-        assert!(fail(Path::new("/")).ends_with("it is a directory"));
-        assert!(fail(&dir.path().join("new/")).ends_with("it is a directory"));
-        for device in ["/dev/null", "/dev/stdout", "/proc/self/fd/1"] {
-            assert!(fail(Path::new(device)).ends_with("it is a device or a pipe"));
-        }
-        for path in [&directory, &dir.path().join("not/there")] {
-            assert!(can_replace(path).is_err());
-        }
-        assert!(can_replace(&dir.path().join("token")).is_ok());
-        let held = open_directory(dir.path()).unwrap();
-        assert!(lock(&held, PATIENCE).unwrap());
-        assert!(fail(&dir.path().join("token")).ends_with("has been locked for 100ms"));
-        assert_eq!(names(dir.path()), ["directory"]);
-    }
 }

@@ -1,0 +1,6 @@
+//! What is left after straw was killed, or a system call of it failed: each one of them, in turn.
+
+mod failing;
+mod killed;
+mod place;
+mod tracer;
