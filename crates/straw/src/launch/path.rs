@@ -3,6 +3,7 @@
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -16,7 +17,10 @@ use super::LaunchError;
 pub fn find(name: &OsStr, path: &OsStr) -> Result<PathBuf, LaunchError> {
     if name.as_encoded_bytes().contains(&b'/') {
         let program = PathBuf::from(name);
-        if fs::symlink_metadata(&program).is_err() {
+        let is_missing = |error: &io::Error| {
+            matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+        };
+        if fs::symlink_metadata(&program).is_err_and(|error| is_missing(&error)) {
             return Err(LaunchError::NotFound {
                 name: name.to_string_lossy().into_owned(),
                 why: format!("there is no {}", program.display()),
@@ -36,7 +40,7 @@ pub fn find(name: &OsStr, path: &OsStr) -> Result<PathBuf, LaunchError> {
     match in_the_way {
         Some(program) => Err(LaunchError::NotRun {
             program,
-            error: std::io::ErrorKind::PermissionDenied.into(),
+            error: ErrorKind::PermissionDenied.into(),
         }),
         None => Err(not_found(name, path)),
     }
