@@ -122,7 +122,7 @@ fn renew(arguments: Renew, output: &Output, environment: &Environment) -> Result
     token.claims().check("the controller's reply", now)?;
     let left = token.claims().left(now);
     if let Some(wanted) = lifespan
-        && left + Duration::from_secs(60) < wanted
+        && left.saturating_add(Duration::from_secs(60)) < wanted
     {
         log::warn!("the new token lives for {} only", span(left));
     }

@@ -132,10 +132,9 @@ fn token(
     let seen = describe(&claims, now);
     let checked = claims.check(&place, now);
     let left = claims.left(now);
-    let to_come = claims
-        .not_before
-        .map(|from| UNIX_EPOCH + Duration::from_secs(from));
-    let to_come = to_come.and_then(|from| from.duration_since(now).ok());
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let to_come = claims.not_before.map(Duration::from_secs);
+    let to_come = to_come.and_then(|from| from.checked_sub(since));
     match checked {
         Err(error) => {
             chosen.checks.fail_with("token", &error.into());

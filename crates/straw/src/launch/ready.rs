@@ -66,8 +66,11 @@ impl Ready {
     /// Warns, where the set is the last good one.
     pub fn warn(&self) {
         if let How::LastGood(why) = &self.how {
-            let age = span(self.current.age());
-            log::warn!("{why}; using the configuration of {age} ago");
+            let age = match is_to_come(self.current.checked) {
+                true => "a time to come (the clock was set back)".to_owned(),
+                false => format!("{} ago", span(self.current.age())),
+            };
+            log::warn!("{why}; using the configuration of {age}");
         }
     }
 }
@@ -144,10 +147,12 @@ impl Wanted<'_> {
         Ok(current.filter(|current| current.state.key == self.key))
     }
 
+    /// The last failure, and when it was. One of a time to come does not count: the clock was set
+    /// back since, and until that time nobody would ask.
     fn failure(&self, store: &Store) -> Option<(Failure, SystemTime)> {
         store
             .failure()
-            .filter(|(failure, _)| failure.key == self.key)
+            .filter(|(failure, when)| failure.key == self.key && !is_to_come(*when))
     }
 
     fn fetch(

@@ -1,6 +1,7 @@
 //! The program as its users meet it: every message, and what it does to a directory. The
 //! controllers are fakes on loopback; what real ones do is tested in `live`.
 
+mod clocks;
 mod credentials;
 mod doctor;
 mod exec;
