@@ -295,10 +295,7 @@ pub(crate) fn create(
     content: &[u8],
     mode: u32,
 ) -> Result<(), Errno> {
-    match unlinkat(directory, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => {}
-        Err(errno) => return Err(errno),
-    }
+    remove_tree(directory, name)?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let descriptor = openat(directory, name, flags, Mode::from_raw_mode(0o600))?;
     let mut file = fs::File::from(descriptor);

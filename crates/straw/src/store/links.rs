@@ -120,7 +120,7 @@ impl Store {
         self.in_the_way(name, reason)
     }
 
-    fn in_the_way(&self, name: &str, reason: &'static str) -> StoreError {
+    pub(super) fn in_the_way(&self, name: &str, reason: &'static str) -> StoreError {
         let path = self.path.join(name);
         StoreError::InTheWay { path, reason }
     }

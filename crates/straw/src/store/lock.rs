@@ -36,7 +36,7 @@ impl Store {
     pub fn lock(&self, deadline: Instant) -> Result<Option<Lock<'_>>, StoreError> {
         let fail = |errno| StoreError::not_written(&self.path.join(NAME), errno);
         loop {
-            let descriptor = self.open_lock().map_err(fail)?;
+            let descriptor = self.open_lock()?;
             let patience = deadline.saturating_duration_since(Instant::now());
             if !disk::lock(&descriptor, patience).map_err(fail)? {
                 return Ok(None);
@@ -53,14 +53,21 @@ impl Store {
         }
     }
 
-    fn open_lock(&self) -> Result<OwnedFd, Errno> {
+    fn open_lock(&self) -> Result<OwnedFd, StoreError> {
+        let fail = |errno| match errno {
+            Errno::ISDIR | Errno::LOOP | Errno::NODEV | Errno::NXIO => {
+                self.in_the_way(NAME, "it is no file, and not of this store")
+            }
+            errno => StoreError::not_written(&self.path.join(NAME), errno),
+        };
         // Written to, so that a file system that is read-only says so.
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let descriptor = openat(&self.descriptor, NAME, flags, Mode::from_raw_mode(0o600))?;
-        match FileType::from_raw_mode(fstat(&descriptor)?.st_mode) {
+        let mode = Mode::from_raw_mode(0o600);
+        let descriptor = openat(&self.descriptor, NAME, flags, mode).map_err(fail)?;
+        match FileType::from_raw_mode(fstat(&descriptor).map_err(fail)?.st_mode) {
             FileType::RegularFile => Ok(descriptor),
-            _ => Err(Errno::INVAL),
+            _ => Err(fail(Errno::NODEV)),
         }
     }
 }

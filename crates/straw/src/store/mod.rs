@@ -63,6 +63,7 @@ mod tests;
 
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use rustix::io::Errno;
@@ -239,11 +240,17 @@ impl Store {
 
     /// What is made of a generation that is of no use.
     fn without<T>(&self, number: u64, why: Unfit) -> Result<Option<T>, StoreError> {
+        // It is looked at several times, which is to be said once.
+        static TOLD: AtomicU64 = AtomicU64::new(0);
         let path = self.path.join(generation::name(number));
         match why {
             // It is fetched anew, and then good again.
-            Unfit::Theirs | Unfit::Damaged(_) | Unfit::Errno(Errno::NOENT) => {
-                log::warn!("{} {why}; it does not count", path.display());
+            Unfit::Theirs
+            | Unfit::Damaged(_)
+            | Unfit::Errno(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
+                if TOLD.swap(number, Ordering::Relaxed) != number {
+                    log::warn!("{} {why}; it does not count", path.display());
+                }
                 Ok(None)
             }
             Unfit::Errno(errno) => Err(StoreError::unusable(&path, errno)),

@@ -31,7 +31,7 @@ use super::{CA_CERT, ConfigSet, File, FileName};
 use crate::controller::Fetched;
 use crate::disk::{
     self, TEMPORARY, create, create_directory, descend, fstat, holds, is_mount_point, lstatat,
-    names, only_ours, open_directory, open_regular, put, raw, rename, sync, unlinkat,
+    names, only_ours, open_directory, open_regular, put, raw, remove_tree, rename, sync, unlinkat,
 };
 use crate::store::DATA as STORE_LINK;
 
@@ -449,7 +449,7 @@ impl Target {
 fn sweep(directory: &OwnedFd) -> Result<(), Errno> {
     for name in names(directory)? {
         if name.to_bytes().starts_with(TEMPORARY.as_bytes()) {
-            unlinkat(directory, &name, AtFlags::empty())?;
+            remove_tree(directory.as_fd(), &name)?;
         }
     }
     Ok(())

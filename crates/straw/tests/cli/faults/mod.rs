@@ -2,5 +2,6 @@
 
 mod failing;
 mod killed;
+mod kinds;
 mod place;
 mod tracer;

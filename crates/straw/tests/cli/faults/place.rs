@@ -174,6 +174,11 @@ impl Place {
         }
     }
 
+    /// Whether all files of the new set are there, whatever else is.
+    pub fn has_new(&self, directory: &Path) -> bool {
+        NEW.iter().all(|file| is(directory, file))
+    }
+
     /// Fails unless nothing is there but the set, and what was there before.
     pub fn check_tidy(&self, directory: &Path) {
         let mut names = Vec::new();
