@@ -41,7 +41,8 @@ impl Clusters {
         lend(&self.slurm, || self.with_files().auth(Auth::Slurm))
     }
 
-    fn with_files(&self) -> Builder {
+    /// What the shared ones have.
+    pub fn with_files(&self) -> Builder {
         Cluster::builder(self.release).include(true).plugstack(true)
     }
 

@@ -15,6 +15,7 @@ mod clusters;
 mod dist;
 mod doctor;
 mod failover;
+mod faults;
 mod fetch;
 mod identity;
 mod library;
@@ -174,7 +175,8 @@ fn main() -> ExitCode {
     let newest = [Release::V26_05];
     let tests = NEWEST_TESTS.iter().map(|test| (test, &newest[..]));
     let both = [Release::V22_05, Release::V26_05];
-    let tests = tests.chain(LONG_TESTS.iter().map(|test| (test, &both[..])));
+    let long = LONG_TESTS.iter().chain(faults::TESTS);
+    let tests = tests.chain(long.map(|test| (test, &both[..])));
     let tests = tests.chain(TESTS.iter().map(|test| (test, &Release::ALL[..])));
     let later = [Release::V24_11, Release::V26_05];
     let tests = tests.chain(LATER_TESTS.iter().map(|test| (test, &later[..])));

@@ -1,0 +1,228 @@
+//! Fetches by the thousand, each of which may meet anything.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use libtest_mimic::Failed;
+
+use super::proxy::{Fault, Injury, Passed, Proxy, Way};
+use super::site::{Place, Site, Worker};
+use super::wire::{BROKEN_OFF, Reply, Set, Verdict};
+use crate::clusters::Clusters;
+
+/// So many at the same time: most of them wait.
+const WORKERS: usize = 8;
+
+/// How many fetches, where `STRAW_FAULTS` does not say: a few seconds of them.
+const FETCHES: usize = 1000;
+
+/// After as many there is one without any fault.
+const UNHARMED: usize = 10;
+
+/// What a straw is told to give up after.
+const TIMEOUT: &str = "--timeout=2s";
+
+/// `STRAW_FAULTS_SEED`, which a failure names, has the same faults again.
+pub fn fetches(clusters: &Clusters) -> Result<(), Failed> {
+    let count = number("STRAW_FAULTS")?.unwrap_or(FETCHES);
+    let seed = number("STRAW_FAULTS_SEED")?.unwrap_or_else(|| fastrand::usize(..));
+    let (site, workers) = Site::start(clusters, WORKERS)?;
+    let began = Instant::now();
+    let next = AtomicUsize::new(0);
+    let told = Mutex::new(BTreeMap::<String, usize>::new());
+    let work = |worker: &Worker| -> Result<(), Failed> {
+        let second = Proxy::start(site.controller)?;
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= count {
+                return Ok(());
+            }
+            // Each has faults of its own, whichever worker comes to it.
+            let mut rng = Rng::with_seed((seed as u64).wrapping_add(number as u64));
+            let code = one(&site, worker, &second, &mut rng, number % UNHARMED == 0);
+            let code = code.map_err(|error| {
+                next.store(usize::MAX / 2, Ordering::Relaxed);
+                let why = error.message().unwrap_or_default();
+                let (first, second) = (worker.proxy.passed(), second.passed());
+                format!(
+                    "STRAW_FAULTS_SEED={seed} STRAW_FAULTS={count}, fetch {number}: {why}\n\
+                     {first:#?}\n{second:#?}"
+                )
+            })?;
+            *told.lock().unwrap().entry(code).or_default() += 1;
+        }
+    };
+    thread::scope(|scope| {
+        let work = &work;
+        let threads: Vec<_> = workers
+            .iter()
+            .map(|worker| scope.spawn(move || work(worker)))
+            .collect();
+        let ends = threads.into_iter().map(|thread| thread.join());
+        ends.map(|end| end.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect::<Result<(), Failed>>()
+    })?;
+    eprintln!(
+        "{}: {count} fetches in {:.0} s, seed {seed}: {:?}",
+        clusters.release,
+        began.elapsed().as_secs_f64(),
+        told.lock().unwrap()
+    );
+    Ok(())
+}
+
+fn number(variable: &str) -> Result<Option<usize>, Failed> {
+    let value = env::var(variable).ok();
+    let value = value.map(|value| value.parse().map_err(|_| format!("{variable}: {value}")));
+    Ok(value.transpose()?)
+}
+
+/// One fetch. Returns what is to be counted of it.
+fn one(
+    site: &Site,
+    worker: &Worker,
+    second: &Proxy,
+    rng: &mut Rng,
+    unharmed_after: bool,
+) -> Result<String, Failed> {
+    let place = match rng.bool() {
+        true => Place::Flat,
+        false => Place::Store,
+    };
+    // A store is of the controllers that were named.
+    let two = place == Place::Flat && rng.bool();
+    let waits = rng.u8(..4) == 0;
+    worker.restore(place)?;
+    let servers = match two {
+        true => format!("{},{}", worker.proxy.address, second.address),
+        false => worker.proxy.address.to_string(),
+    };
+    worker.proxy.arm(plan(rng));
+    second.arm(plan(rng));
+    let options: &[&str] = match waits {
+        true => &[TIMEOUT, "--wait=1s"],
+        false => &[TIMEOUT],
+    };
+    // While it waits it says so.
+    let ended = worker.run_with(place, &servers, options)?.without_rounds();
+    let verdicts = expected(&site.new, &worker.proxy.passed(), &second.passed());
+    let judged = worker.judge(place, &ended, &verdicts);
+    judged.map_err(|error| {
+        let why = error.message().unwrap_or_default();
+        format!("{place:?}, two: {two}, waits: {waits}, {verdicts:?}: {why}")
+    })?;
+    if unharmed_after {
+        worker.proxy.arm(Vec::new());
+        let again = worker.run(place, &[])?;
+        worker.judge(place, &again, &[Verdict::Has(site.new.clone())])?;
+    }
+    Ok(format!("{place:?} {}", ended.code))
+}
+
+/// What the connections of one fetch are to meet.
+fn plan(rng: &mut Rng) -> Vec<Option<Injury>> {
+    (0..rng.usize(1..8))
+        .map(|_| {
+            let way = match rng.u8(..3) {
+                0 => Way::Request,
+                _ => Way::Reply,
+            };
+            let fault = match rng.u8(..8) {
+                0..2 => Fault::Cut,
+                2..4 => Fault::Reset,
+                4 => Fault::Delay(Duration::from_millis(rng.u64(1..30))),
+                _ => Fault::Flip(rng.u8(1..)),
+            };
+            // More often near the beginning, where most of the sense is.
+            let at = match rng.bool() {
+                true => rng.usize(..64),
+                false => rng.usize(..4096),
+            };
+            (rng.u8(..5) > 0).then_some(Injury { way, at, fault })
+        })
+        .collect()
+}
+
+/// How it may end, by what was passed on in the end.
+fn expected(new: &Set, first: &[Passed], second: &[Passed]) -> Vec<Verdict> {
+    let all = || first.iter().chain(second);
+    let last = all().max_by_key(|passed| passed.began);
+    let last = last.filter(|last| last.is_set());
+    let mut verdicts = match last.map(|last| (last, last.injury)) {
+        // It came as it was sent, and nothing is asked for after it.
+        Some((_, None)) => return vec![Verdict::Has(new.clone())],
+        Some((last, Some(injury))) if injury.way == Way::Request => {
+            // A version with fewer files may be asked for.
+            let mut fewer = new.clone();
+            fewer.retain(|name, _| name == "slurm.conf");
+            match last.reply.get(4) == Some(&0x24) {
+                true => return vec![Verdict::Has(fewer)],
+                false => return vec![Verdict::Has(new.clone())],
+            }
+        }
+        Some((last, Some(injury))) if injury.spares(&last.reply) => {
+            return vec![Verdict::Has(new.clone())];
+        }
+        Some((last, Some(injury))) => match injury.fault {
+            Fault::Flip(bits) => Reply::new(&last.reply).flipped(injury.at, bits, new),
+            _ => Vec::new(),
+        },
+        None => Vec::new(),
+    };
+    verdicts.extend(all().flat_map(failures));
+    verdicts
+}
+
+/// The errors that can come of one exchange, alone or with others that are cut off.
+fn failures(passed: &Passed) -> Vec<Verdict> {
+    let fails = |kinds: &[(u8, &'static str)]| {
+        let kinds = kinds.iter().map(|&(code, kind)| Verdict::Fails(code, kind));
+        kinds.collect::<Vec<_>>()
+    };
+    // The controller's silence, a version that it does not speak, and what it makes of both.
+    let silence = [
+        (4, "closed-silently"),
+        (4, "credential-refused"),
+        (5, "http-answer"),
+        (5, "no-common-version"),
+    ];
+    let Some(Injury { way, at, fault }) = passed.injury else {
+        // As the second or third of several exchanges.
+        return fails(&silence);
+    };
+    match (way, fault) {
+        (_, Fault::Delay(_)) => Vec::new(),
+        (Way::Request, Fault::Cut | Fault::Reset) => fails(&silence),
+        (Way::Reply, Fault::Cut | Fault::Reset) if at == 0 => fails(&silence),
+        (Way::Reply, Fault::Cut | Fault::Reset) if at < passed.reply.len() => vec![BROKEN_OFF],
+        (Way::Reply, Fault::Cut | Fault::Reset) => fails(&silence),
+        (Way::Request, Fault::Flip(_)) => [
+            fails(&silence),
+            fails(&[
+                (3, "no-answer"),
+                (6, "set-not-allowed"),
+                (6, "slurm-error"),
+                (8, "reply-unexpected"),
+            ]),
+        ]
+        .concat(),
+        (Way::Reply, Fault::Flip(_)) => [
+            fails(&silence),
+            fails(&[
+                (3, "reply-broken-off"),
+                (5, "not-slurmctld"),
+                (6, "slurm-error"),
+                (7, "tls-answer"),
+                (8, "reply-malformed"),
+                (8, "reply-too-large"),
+                (8, "reply-unexpected"),
+            ]),
+        ]
+        .concat(),
+    }
+}
