@@ -15,11 +15,14 @@ use crate::dns::ResolveError;
 use crate::endpoint::EndpointError;
 use crate::launch::{LaunchError, ShimError};
 use crate::store::{Failure, StoreError};
-use crate::text::{safe, system_text, without_tokens};
+use crate::text::{few, safe, system_text, without_tokens};
 use crate::transport::TransportError;
 use crate::transport::tls::{TlsError, TlsFilesError};
 use crate::watch::PidFileError;
 use crate::watch::health::HealthError;
+
+/// So many controllers are named: DNS can give thousands.
+const MOST_NAMED: usize = 16;
 
 /// The exit codes that straw promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,7 +162,7 @@ pub enum Error {
     #[error(transparent)]
     Set(#[from] SetError),
     /// One file was asked for, and the controller has no such file.
-    #[error("the controller sent no file `{}`; it sent {}", name.escape_debug(), sent.join(", "))]
+    #[error("the controller sent no file `{}`; it sent {}", name.escape_debug(), few(sent, MOST_NAMED))]
     NotSent {
         /// The name that was asked for.
         name: String,
@@ -292,7 +295,12 @@ impl Error {
             Self::Credential(CredentialError::None { looked, .. }) => looked.clone(),
             Self::Earlier(failure) => failure.causes.clone(),
             Self::Controllers(failures) if failures.all().len() > 1 => {
-                failures.all().iter().map(ToString::to_string).collect()
+                let (all, most) = (failures.all(), MOST_NAMED);
+                let mut causes: Vec<_> = all.iter().take(most).map(ToString::to_string).collect();
+                if all.len() > most {
+                    causes.push(format!("and {} more controllers", all.len() - most));
+                }
+                causes
             }
             _ => Vec::new(),
         }

@@ -91,6 +91,16 @@ pub(crate) fn system_text(error: &io::Error) -> String {
     text.to_lowercase()
 }
 
+/// The first of several things, as a list that a line can hold, and how many more there are.
+pub(crate) fn few(things: &[impl AsRef<str>], most: usize) -> String {
+    let (first, more) = things.split_at(most.min(things.len()));
+    let first: Vec<_> = first.iter().map(AsRef::as_ref).collect();
+    match more.len() {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,6 +132,13 @@ mod tests {
             assert_eq!(without_tokens(&text.replace("TOKEN", &token)), shown);
         }
         assert_eq!(safe("a\x1b[2J\n"), "a\\u{1b}[2J\n");
+    }
+
+    #[test]
+    fn few_of_many() {
+        assert_eq!(few(&["a", "b"], 2), "a, b");
+        assert_eq!(few(&["a", "b", "c", "d"], 2), "a, b and 2 more");
+        assert_eq!(few(&[""; 0], 2), "");
     }
 
     #[test]

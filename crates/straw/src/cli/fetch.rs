@@ -14,6 +14,10 @@ use crate::config::{self, CA_CERT, Change, ConfigSet, Known, Origin, Written};
 use crate::controller::{self, Fetched};
 use crate::error::Error;
 use crate::network::System;
+use crate::text::few;
+
+/// So many files are named.
+const MOST_NAMED: usize = 20;
 
 /// What to do with the files.
 enum Target {
@@ -117,17 +121,6 @@ fn warn(adapted: &Adapted) {
     }
 }
 
-/// Names as a list that a line can hold.
-fn list(names: &[&str]) -> String {
-    const MOST: usize = 20;
-    match names.get(MOST..) {
-        Some(more) if !more.is_empty() => {
-            format!("{} and {} more", names[..MOST].join(", "), more.len())
-        }
-        _ => names.join(", "),
-    }
-}
-
 fn show(set: &ConfigSet, name: String) -> Result<(), Error> {
     let Some(file) = set.get(&name) else {
         let sent = set.names().map(ToString::to_string).collect();
@@ -177,7 +170,7 @@ fn report(
         .filter_map(|change| {
             let of_it = written.files.iter().filter(|(_, of)| *of == change);
             let names: Vec<_> = of_it.map(|(name, _)| name.as_str()).collect();
-            (!names.is_empty()).then(|| format!("{} {}", change.name(), list(&names)))
+            (!names.is_empty()).then(|| format!("{} {}", change.name(), few(&names, MOST_NAMED)))
         })
         .collect();
     // The files are there, whoever reads this or does not.

@@ -14,7 +14,11 @@ use crate::credential::{CredentialError, Method, Opened};
 use crate::dns::ResolveError;
 use crate::endpoint::Endpoint;
 use crate::error::ExitCode;
+use crate::text::few;
 use crate::transport::TransportError;
+
+/// So many addresses of a controller are named: a name server can give thousands.
+const MOST_NAMED: usize = 8;
 
 /// What came of asking one controller.
 #[derive(Debug)]
@@ -226,11 +230,9 @@ impl fmt::Display for Reason {
         match self {
             Self::Name(error) => error.fmt(f),
             Self::Unreachable(addresses) => {
-                for (at, (address, error)) in addresses.iter().enumerate() {
-                    let comma = if at > 0 { ", " } else { "" };
-                    write!(f, "{comma}{error} ({})", address.ip())?;
-                }
-                Ok(())
+                let tried = addresses.iter();
+                let tried = tried.map(|(address, error)| format!("{error} ({})", address.ip()));
+                f.write_str(&few(&tried.collect::<Vec<_>>(), MOST_NAMED))
             }
             Self::Transport(error) => error.fmt(f),
             Self::Standby(code) | Self::Busy(code) | Self::Code(code) => code.fmt(f),

@@ -4,7 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -449,6 +449,46 @@ fn kinds_of_addresses_alternate() {
         .map(|a| a.to_string())
         .collect();
     assert_eq!(order, ["10.0.0.1", "fd00::1", "10.0.0.2", "10.0.0.3"]);
+}
+
+/// As many as one answer of a name server can hold.
+fn addresses(count: u32) -> Vec<IpAddr> {
+    let first = u32::from(Ipv4Addr::new(10, 1, 0, 0));
+    let address = |at| Ipv4Addr::from(first + at).into();
+    (0..count).map(address).collect()
+}
+
+#[test]
+fn the_last_of_many_addresses_is_asked() {
+    for others in [Behaviour::Refuses, Behaviour::BlackHole, Behaviour::Mute] {
+        let mut world = World::new(&[("10.1.0.199:6817", 0, Behaviour::Serves(V26_05))]);
+        world.names.insert("ctl", addresses(200));
+        let others = addresses(199).into_iter().map(|address| {
+            let label: &str = format!("{address}:6817").leak();
+            (label, Duration::ZERO, others)
+        });
+        world.behaviours.extend(others);
+        let fetched = fetch(&query("ctl"), &world).unwrap();
+        assert_eq!(fetched.address.to_string(), "10.1.0.199:6817");
+        assert!(world.elapsed.get() <= Duration::from_secs(10));
+    }
+}
+
+#[test]
+fn of_many_addresses_and_controllers_few_are_named() {
+    let mut world = World::new(&[]);
+    world.names.insert("ctl", addresses(3000));
+    let (code, text) = failed(&query("ctl"), &world);
+    assert_eq!(code, ExitCode::Unreachable);
+    assert!(text.contains("(10.1.0.7) and 2992 more\n"), "{text}");
+    assert!(text.len() < 1000, "{text}");
+
+    let all: Vec<_> = addresses(3000).iter().map(ToString::to_string).collect();
+    let (code, text) = failed(&query(&all.join(",")), &World::new(&[]));
+    assert_eq!(code, ExitCode::Unreachable);
+    assert!(text.contains("any of 3000 controllers\n"), "{text}");
+    assert!(text.contains("\n  and 2984 more controllers\n"), "{text}");
+    assert!(text.len() < 2000, "{text}");
 }
 
 #[test]

@@ -33,7 +33,7 @@ use crate::credential::{Method, Places};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ExitCode};
 use crate::network::Network;
-use crate::text::without_tokens;
+use crate::text::{few, without_tokens};
 use crate::transport::tls::Tls;
 
 /// What is examined.
@@ -364,10 +364,5 @@ const MOST_NAMED: usize = 12;
 
 /// Names as a list that a line can hold.
 fn list(names: &[String]) -> String {
-    match names.get(MOST_NAMED..) {
-        Some(more) if !more.is_empty() => {
-            format!("{} and {} more", names[..MOST_NAMED].join(", "), more.len())
-        }
-        _ => names.join(", "),
-    }
+    few(names, MOST_NAMED)
 }
