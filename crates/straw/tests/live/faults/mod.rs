@@ -7,6 +7,7 @@ mod proxy;
 mod random;
 mod site;
 mod tree;
+mod watch;
 mod wire;
 
 use crate::Test;
@@ -17,4 +18,5 @@ pub const TESTS: &[(&str, Test)] = &[
     ("faults::store", offsets::store),
     ("faults::peers", peers::each),
     ("faults::random", random::fetches),
+    ("faults::watch", watch::through_faults),
 ];

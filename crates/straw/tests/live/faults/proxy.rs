@@ -87,8 +87,10 @@ impl Passed {
     pub fn is_set(&self) -> bool {
         // Up to 21.08 two bytes stand before the type.
         let at = match self.reply.get(4) {
-            Some(..0x26) => 10,
-            _ => 8,
+            Some(0x24..0x26) => 10,
+            Some(0x26..0x30) => 8,
+            // Some flags of a request have a controller answer with other headers.
+            _ => return false,
         };
         self.reply.get(at..at + 2) == Some(&2016_u16.to_be_bytes())
     }

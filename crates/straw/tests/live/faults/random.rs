@@ -76,7 +76,8 @@ pub fn fetches(clusters: &Clusters) -> Result<(), Failed> {
     Ok(())
 }
 
-fn number(variable: &str) -> Result<Option<usize>, Failed> {
+/// A variable that is a number.
+pub fn number(variable: &str) -> Result<Option<usize>, Failed> {
     let value = env::var(variable).ok();
     let value = value.map(|value| value.parse().map_err(|_| format!("{variable}: {value}")));
     Ok(value.transpose()?)
@@ -125,7 +126,7 @@ fn one(
 }
 
 /// What the connections of one fetch are to meet.
-fn plan(rng: &mut Rng) -> Vec<Option<Injury>> {
+pub fn plan(rng: &mut Rng) -> Vec<Option<Injury>> {
     (0..rng.usize(1..8))
         .map(|_| {
             let way = match rng.u8(..3) {
@@ -205,8 +206,10 @@ fn failures(passed: &Passed) -> Vec<Verdict> {
             fails(&silence),
             fails(&[
                 (3, "no-answer"),
+                (5, "not-slurmctld"),
                 (6, "set-not-allowed"),
                 (6, "slurm-error"),
+                (8, "reply-malformed"),
                 (8, "reply-unexpected"),
             ]),
         ]
