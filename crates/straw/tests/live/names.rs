@@ -42,7 +42,12 @@ pub fn hosts_dns_and_srv(clusters: &Clusters) -> Result<(), Failed> {
 
     // A name server in the cluster's network that has the site's SRV records: the first host is
     // preferred, and does not exist.
-    let dns = name_server(&cluster)?;
+    let records = [
+        &format!("--host-record=head.lab.test,{controller}"),
+        "--srv-host=_slurmctld._tcp.lab.test,gone.lab.test,6817,1,0",
+        "--srv-host=_slurmctld._tcp.lab.test,head.lab.test,6817,2,0",
+    ];
+    let dns = name_server(&cluster, &records.map(str::to_owned))?;
     let resolv_conf = format!("search wrong.test lab.test\nnameserver {dns}\noptions timeout:5");
     let script = format!("printf '{resolv_conf}\\n' > /etc/resolv.conf");
     client.exec(["sh", "-c", &script]).check()?;
@@ -76,21 +81,13 @@ fn append(client: &Container, path: &str, line: &str) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Starts a name server beside the node's daemons and returns its address.
-fn name_server(cluster: &Cluster) -> Result<String, Failed> {
-    let controller = cluster.controller_ip(0);
-    let host = format!("--host-record=head.lab.test,{controller}");
-    cluster
-        .node()
-        .exec([
-            "dnsmasq",
-            "--no-resolv",
-            "--no-hosts",
-            "--local=/test/",
-            &host,
-            "--srv-host=_slurmctld._tcp.lab.test,gone.lab.test,6817,1,0",
-            "--srv-host=_slurmctld._tcp.lab.test,head.lab.test,6817,2,0",
-        ])
-        .check()?;
+/// Starts a name server beside the node's daemons, with these records, and returns its address.
+pub fn name_server(cluster: &Cluster, records: &[String]) -> Result<String, Failed> {
+    // One that a test before has left there has other records.
+    let script = "kill $(cat /run/names.pid 2>/dev/null) 2>/dev/null
+        exec dnsmasq --pid-file=/run/names.pid --no-resolv --no-hosts --local=/test/ \"$@\"";
+    let line = ["sh", "-c", script, "sh"].into_iter();
+    let line = line.chain(records.iter().map(String::as_str));
+    cluster.node().exec(line).check()?;
     Ok(cluster.node().ip()?)
 }

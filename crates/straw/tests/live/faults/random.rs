@@ -154,26 +154,20 @@ fn expected(new: &Set, first: &[Passed], second: &[Passed]) -> Vec<Verdict> {
     let all = || first.iter().chain(second);
     let last = all().max_by_key(|passed| passed.began);
     let last = last.filter(|last| last.is_set());
-    let mut verdicts = match last.map(|last| (last, last.injury)) {
-        // It came as it was sent, and nothing is asked for after it.
-        Some((_, None)) => return vec![Verdict::Has(new.clone())],
-        Some((last, Some(injury))) if injury.way == Way::Request => {
-            // A version with fewer files may be asked for.
-            let mut fewer = new.clone();
-            fewer.retain(|name, _| name == "slurm.conf");
-            match last.reply.get(4) == Some(&0x24) {
-                true => return vec![Verdict::Has(fewer)],
-                false => return vec![Verdict::Has(new.clone())],
-            }
-        }
-        Some((last, Some(injury))) if injury.spares(&last.reply) => {
-            return vec![Verdict::Has(new.clone())];
-        }
-        Some((last, Some(injury))) => match injury.fault {
-            Fault::Flip(bits) => Reply::new(&last.reply).flipped(injury.at, bits, new),
-            _ => Vec::new(),
+    let reply = last.map(|last| Reply::new(&last.reply));
+    let brought = reply.as_ref().map(|reply| reply.of(new));
+    let mut verdicts = match (last, reply, brought) {
+        (Some(last), Some(reply), Some(brought)) => match last.injury {
+            Some(Injury {
+                way: Way::Reply,
+                at,
+                fault: Fault::Flip(bits),
+            }) => reply.flipped(at, bits, &brought),
+            Some(injury) if injury.way == Way::Reply && !injury.spares(&last.reply) => Vec::new(),
+            // It came as it was sent, and nothing is asked for after it.
+            _ => return vec![Verdict::Has(brought)],
         },
-        None => Vec::new(),
+        _ => Vec::new(),
     };
     verdicts.extend(all().flat_map(failures));
     verdicts

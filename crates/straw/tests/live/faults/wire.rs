@@ -51,10 +51,37 @@ enum Part {
     Content(String, usize),
     /// Whether there is a file of this name, and there is none.
     Absent(String),
-    /// What is said of a file that is not there.
-    OfAbsent,
+    /// What is said of a file that is not there, and the index of a message.
+    Unread,
     /// Lengths and terminators within the body.
     Body,
+}
+
+/// What has a place of its own at version 36.
+const FIXED: [&str; 11] = [
+    "slurm.conf",
+    "acct_gather.conf",
+    "cgroup.conf",
+    "cgroup_allowed_devices_file.conf",
+    "ext_sensors.conf",
+    "gres.conf",
+    "knl_cray.conf",
+    "knl_generic.conf",
+    "plugstack.conf",
+    "topology.conf",
+    "job_container.conf",
+];
+
+/// Versions of which header and body look the same have the same number; those from 3 on have the
+/// newer header.
+fn form(version: u16) -> u8 {
+    match version {
+        ..0x2400 => 0,
+        0x2400..0x2500 => 1,
+        0x2500..0x2600 => 2,
+        0x2600..0x2800 => 3,
+        _ => 4,
+    }
 }
 
 /// A whole reply, with its length in front.
@@ -66,7 +93,7 @@ pub struct Reply {
 impl Reply {
     /// # Panics
     ///
-    /// Where it is no reply with files, at version 38 or later.
+    /// Where it is no reply with files.
     pub fn new(bytes: &[u8]) -> Self {
         let mut reply = Self {
             bytes: bytes.to_vec(),
@@ -74,10 +101,12 @@ impl Reply {
         };
         reply.take(4, &Part::Length);
         let version = reply.u16();
-        assert!(version >= 0x2600, "a newer header expected");
         reply.take(2, &Part::Version);
         let authenticated = reply.u16() & 0x40 == 0;
         reply.take(2, &Part::Flags);
+        if version < 0x2600 {
+            reply.take(2, &Part::Unread);
+        }
         assert_eq!(reply.u16(), 2016, "files expected");
         reply.take(2, &Part::Type);
         reply.take(4, &Part::BodyLength);
@@ -89,10 +118,16 @@ impl Reply {
             reply.take(4, &Part::Plugin);
             reply.take(8, &Part::Authentication);
         }
-        let files = reply.u32();
-        reply.take(4, &Part::Body);
-        for _ in 0..files {
-            reply.file(version >= 0x2800);
+        if version < 0x2500 {
+            for name in FIXED {
+                reply.text(|at| Part::Content(name.to_owned(), at));
+            }
+        } else {
+            let files = reply.u32();
+            reply.take(4, &Part::Body);
+            for _ in 0..files {
+                reply.file(version >= 0x2800);
+            }
         }
         reply.take(4, &Part::Body);
         assert_eq!(reply.parts.len(), bytes.len(), "all of it is known");
@@ -134,9 +169,9 @@ impl Reply {
         let name = String::from_utf8(name.to_vec()).expect("a name in ASCII");
         if self.bytes[begin] == 0 {
             self.take(1, &Part::Absent(name));
-            self.take(flags - 1, &Part::OfAbsent);
-            self.text(|_| Part::OfAbsent);
-            return self.text(|_| Part::OfAbsent);
+            self.take(flags - 1, &Part::Unread);
+            self.text(|_| Part::Unread);
+            return self.text(|_| Part::Unread);
         }
         self.take(1, &Part::Exists(name.clone()));
         if has_execute {
@@ -155,6 +190,20 @@ impl Reply {
         if length > 0 {
             self.take(1, &Part::Body);
         }
+    }
+
+    fn begin(&self, part: &Part) -> usize {
+        let found = self.parts.iter().position(|other| other == part);
+        found.expect("a part that there is")
+    }
+
+    /// What it brings of a set: at version 36 there is no room for included files.
+    pub fn of(&self, set: &Set) -> Set {
+        let mut set = set.clone();
+        if self.version() < 0x2500 {
+            set.retain(|name, _| FIXED.contains(&name.as_str()));
+        }
+        set
     }
 
     /// How straw has to end that gets this reply, which brings `set`, with some bits of one byte
@@ -180,24 +229,19 @@ impl Reply {
                 _ => NOT_SLURM,
             }],
             Part::Version => {
-                let form = |version| match version {
-                    ..0x2400 => 0,
-                    0x2400..0x2600 => 1,
-                    0x2600..0x2800 => 2,
-                    _ => 3,
-                };
                 let version = u16::from_be_bytes([bytes[4], bytes[5]]);
-                match form(version) {
-                    same_form if same_form == form(self.version()) => same(),
-                    0 | 1 => vec![NOT_SLURM],
+                match (form(self.version()), form(version)) {
+                    (own, other) if own == other => same(),
+                    // Another header.
+                    (3.., ..3) | (..3, 3..) | (_, 0) => vec![NOT_SLURM],
                     _ => vec![MALFORMED],
                 }
             }
             Part::Flags if at == 7 && bits & 0x40 != 0 => vec![NOT_SLURM],
-            Part::Flags | Part::OfAbsent => same(),
+            Part::Flags | Part::Unread => same(),
             Part::Type => vec![Fails(8, "reply-unexpected")],
             Part::BodyLength | Part::Counts | Part::Authentication => vec![NOT_SLURM],
-            Part::Family => match u16::from_be_bytes([bytes[18], bytes[19]]) {
+            Part::Family => match field(self.begin(&Part::Family) - 2) & 0xffff {
                 // An address takes the place of six bytes of the section, and what is left is passed
                 // over as that of a plugin that nobody knows.
                 2 if self.parts.contains(&Part::Plugin) => same(),
@@ -205,7 +249,7 @@ impl Reply {
                 _ => same(),
             },
             // The section of another plugin is passed over, unless it is known to be shorter.
-            Part::Plugin => match field(20) {
+            Part::Plugin => match field(self.begin(&Part::Plugin)) {
                 101 | 103 => vec![NOT_SLURM],
                 _ => same(),
             },
