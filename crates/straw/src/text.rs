@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::io;
 use std::time::{Duration, UNIX_EPOCH};
 
+use serde_json::Value;
+
 use crate::credential::find_token;
 
 /// What a log line is meant for that is shown without being asked for, and is no warning.
@@ -41,22 +43,75 @@ pub(crate) fn time(seconds: u64) -> Option<String> {
     (seconds < YEAR_10000).then(|| humantime::format_rfc3339_seconds(time).to_string())
 }
 
-/// A text for a person's terminal: without tokens, and without what a terminal would obey.
+/// A text for a person's terminal: without tokens, and without what a terminal would obey or what
+/// would show it as another text.
 pub(crate) fn safe(text: &str) -> Cow<'_, str> {
     let text = without_tokens(text);
-    let obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
-    if !text.contains(obeyed) {
+    if !text.contains(is_obeyed) {
         return text;
     }
     let mut safe = String::new();
     for c in text.chars() {
-        if obeyed(c) {
+        if is_obeyed(c) {
             safe.extend(c.escape_debug());
         } else {
             safe.push(c);
         }
     }
     Cow::Owned(safe)
+}
+
+/// Whether a terminal does something at this character, or shows nothing: controls, what turns the
+/// direction of writing, what has no width.
+fn is_obeyed(c: char) -> bool {
+    match c {
+        '\n' | '\t' => false,
+        ' '..='~' => false,
+        c if c.is_control() => true,
+        // What is not printable is written as `\u{…}`.
+        c => c.escape_debug().len() > 1,
+    }
+}
+
+/// A value as JSON, which a terminal obeys nothing of either.
+pub(crate) fn json(value: &Value, pretty: bool) -> String {
+    let text = match pretty {
+        true => format!("{value:#}\n"),
+        false => format!("{value}\n"),
+    };
+    if !text.contains(is_obeyed) {
+        return text;
+    }
+    // Only within strings is there anything but ASCII.
+    let mut safe = String::new();
+    for c in text.chars() {
+        if is_obeyed(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                safe.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+/// As much of a text as a clause of a message has room for.
+pub(crate) fn brief(text: &str) -> Cow<'_, str> {
+    cut(text, 200)
+}
+
+/// So many characters of a text.
+pub(crate) fn cut(text: &str, longest: usize) -> Cow<'_, str> {
+    if text.len() <= longest {
+        return Cow::Borrowed(text);
+    }
+    // Nothing would tell half a token from other text.
+    let text = without_tokens(text);
+    match text.char_indices().nth(longest) {
+        Some((at, _)) => format!("{}…", &text[..at]).into(),
+        None => text,
+    }
 }
 
 /// A text without the tokens that stand in it, wherever they were put by mistake: as a file's name,
@@ -131,7 +186,58 @@ mod tests {
         ] {
             assert_eq!(without_tokens(&text.replace("TOKEN", &token)), shown);
         }
-        assert_eq!(safe("a\x1b[2J\n"), "a\\u{1b}[2J\n");
+    }
+
+    #[test]
+    fn a_terminal_is_given_nothing_to_obey() {
+        for (text, shown) in [
+            ("a\x1b[2J\n\tb", "a\\u{1b}[2J\n\tb"),
+            ("\r\x08\x07\x7f", "\\r\\u{8}\\u{7}\\u{7f}"),
+            // One byte in place of ESC [.
+            ("\u{9b}31m", "\\u{9b}31m"),
+            // Right to left; of no width; a line's end that is none of ASCII's; a tag.
+            ("conf\u{202e}txt\u{2066}", "conf\\u{202e}txt\\u{2066}"),
+            (
+                "a\u{200b}\u{200d}\u{feff}\u{ad}",
+                "a\\u{200b}\\u{200d}\\u{feff}\\u{ad}",
+            ),
+            ("a\u{2028}\u{e0041}", "a\\u{2028}\\u{e0041}"),
+            ("grün ✓ – 日本 'a' \\", "grün ✓ – 日本 'a' \\"),
+        ] {
+            assert_eq!(safe(text), shown);
+            let value = serde_json::json!({ "text": text });
+            for pretty in [false, true] {
+                let written = json(&value, pretty);
+                assert_eq!(serde_json::from_str::<Value>(&written).unwrap(), value);
+                assert_eq!(safe(&written), written);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_long_is_cut_and_no_token_with_it() {
+        assert_eq!(brief("short"), "short");
+        assert_eq!(brief(&"é".repeat(500)), format!("{}…", "é".repeat(200)));
+        let token = lab::jwt::sign_text(b"key", r#"{"alg":"HS256"}"#, r#"{"sun":"alice"}"#);
+        let long = format!("{} {token} {}", "x".repeat(190), "y".repeat(500));
+        assert_eq!(brief(&long), format!("{} [a token]…", "x".repeat(190)));
+    }
+
+    #[test]
+    fn a_long_text_takes_no_longer_than_it_has_to() {
+        // Each of these made the search begin again at each byte, to the end of the text.
+        let begin = std::time::Instant::now();
+        let open = "ey".repeat(500_000);
+        for text in [
+            "a ".repeat(500_000),
+            open.clone(),
+            format!("{open}.e30.x"),
+            "ey.".repeat(300_000),
+            "eyJ.e30.".repeat(100_000),
+        ] {
+            without_tokens(&text);
+        }
+        assert!(begin.elapsed() < Duration::from_secs(30));
     }
 
     #[test]

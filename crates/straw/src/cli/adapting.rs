@@ -96,14 +96,21 @@ fn search_path() -> Vec<std::path::PathBuf> {
 
 /// Says what was done: changes to whom it may interest, what is broken to everybody.
 pub(super) fn log(adapted: &Adapted) {
-    for change in &adapted.changes {
+    const MOST: usize = 100;
+    for change in adapted.changes.iter().take(MOST) {
         log::info!("{change}");
     }
-    for finding in &adapted.findings {
+    for finding in adapted.findings.iter().take(MOST) {
         match finding.severity {
             Severity::AllFail => log::warn!("{finding}"),
             _ => log::info!("{finding}"),
         }
+    }
+    let told = |count: usize| count.min(MOST);
+    let (changes, findings) = (adapted.changes.len(), adapted.findings.len());
+    let more = changes + findings - told(changes) - told(findings);
+    if more > 0 {
+        log::info!("{more} more lines of this configuration are changed, or would break");
     }
 }
 

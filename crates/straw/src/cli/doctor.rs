@@ -8,7 +8,7 @@ use rustix::termios::tcgetwinsize;
 
 use super::adapting::adapt_here;
 use super::args::{Color, Doctor, Output};
-use super::{Environment, plan, print};
+use super::{Environment, plan, print, print_json};
 use crate::config::adapt::ByHand;
 use crate::doctor::{Case, Check, Here, Outcome, Report, examine};
 use crate::error::Error;
@@ -76,11 +76,10 @@ pub(super) fn run(
         },
     };
     let report = examine(&case, &System);
-    let text = match output.json {
-        true => format!("{:#}\n", report.to_json()),
-        false => Style::new(color).text(&report, output.quiet),
-    };
-    print(text.as_bytes())?;
+    match output.json {
+        true => print_json(&report.to_json())?,
+        false => print(Style::new(color).text(&report, output.quiet).as_bytes())?,
+    }
     let code = report.exit_code().map_or(0, |code| code as u8);
     Ok(ExitCode::from(code))
 }

@@ -1,6 +1,5 @@
 //! `straw fetch`: the files of a controller, into a directory or onto stdout.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -8,13 +7,13 @@ use slurm_protocol::ResponseConfig;
 
 use super::adapting::{self, Adapting, adapt_here, has_slurm};
 use super::args::{Fetch, Output};
-use super::{Environment, plan, print};
+use super::{Environment, plan, print, print_json, say};
 use crate::config::adapt::{Adapted, ByHand, Severity};
 use crate::config::{self, CA_CERT, Change, ConfigSet, Known, Origin, Written};
 use crate::controller::{self, Fetched};
 use crate::error::Error;
 use crate::network::System;
-use crate::text::few;
+use crate::text::{few, safe};
 
 /// So many files are named.
 const MOST_NAMED: usize = 20;
@@ -67,13 +66,10 @@ pub(super) fn run(
     let adapting = Adapting::new(arguments.adapt, arguments.by_hand);
     if let Target::Nowhere = target {
         let adapted = adapt_here(&set, &query, &fetched, &adapting.by_hand);
-        return print(
-            match output.json {
-                true => format!("{:#}\n", adapting::describe(&adapted)),
-                false => adapting::explanation(&adapted),
-            }
-            .as_bytes(),
-        );
+        return match output.json {
+            true => print_json(&adapting::describe(&adapted)),
+            false => print(safe(&adapting::explanation(&adapted)).as_bytes()),
+        };
     }
     let adapted = adapting.apply(&set, &query, &fetched);
     adapting::log(&adapted);
@@ -160,7 +156,7 @@ fn report(
             "directory": directory.to_string_lossy(),
             "files": files,
         });
-        return print(format!("{report:#}\n").as_bytes());
+        return print_json(&report);
     }
     if output.quiet {
         return Ok(());
@@ -174,12 +170,11 @@ fn report(
         })
         .collect();
     // The files are there, whoever reads this or does not.
-    let _ = writeln!(
-        std::io::stderr(),
+    say(&format!(
         "configuration of {} in {}: {}",
         fetched.controller,
         directory.display(),
         changes.join("; ")
-    );
+    ));
     Ok(())
 }

@@ -8,7 +8,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use serde_json::{Value, json};
 
 use super::args::{LogFormat, Output};
-use crate::text::{NOTICE, safe};
+use crate::text::{NOTICE, json as json_text, safe, without_tokens};
 
 /// How lines are written, and which.
 struct Stderr {
@@ -74,5 +74,6 @@ pub(super) fn write_json(level: &str, mut what: Value) {
     let now = humantime::format_rfc3339_millis(SystemTime::now());
     what["time"] = now.to_string().into();
     what["level"] = level.into();
-    let _ = std::io::stderr().write_all(format!("{what}\n").as_bytes());
+    let line = json_text(&what, false);
+    let _ = std::io::stderr().write_all(without_tokens(&line).as_bytes());
 }

@@ -25,6 +25,7 @@ use std::process::ExitCode;
 use clap::CommandFactory as _;
 use rustix::process::DumpableBehavior;
 use secrecy::SecretString;
+use serde_json::Value;
 
 use args::{Cli, Command, LogFormat, Output};
 use parse::parse;
@@ -34,6 +35,7 @@ pub use settings::SettingsError;
 use crate::error::Error;
 use crate::launch::is_straws_name;
 use crate::signals;
+use crate::text::{self, safe, without_tokens};
 
 /// What a plan takes from the environment beside what clap reads: variables of Slurm's. (What a
 /// command is found and run by, `PATH` and its like, is read where that is done.)
@@ -156,7 +158,7 @@ fn fail_for(name: &OsStr, error: &Error) -> ExitCode {
 
 fn fail(error: &Error, output: &Output) -> ExitCode {
     if output.json {
-        let _ = writeln!(std::io::stdout(), "{:#}", error.to_json());
+        let _ = print_json(&error.to_json());
     }
     match output.log_format {
         LogFormat::Text => {
@@ -165,6 +167,16 @@ fn fail(error: &Error, output: &Output) -> ExitCode {
         LogFormat::Json => logger::write_json("error", error.to_json()["error"].take()),
     }
     ExitCode::from(error.exit_code() as u8)
+}
+
+/// Says something on stderr, where there may be nobody to hear it.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{}", safe(text));
+}
+
+/// Writes a report to stdout.
+fn print_json(report: &Value) -> Result<(), Error> {
+    print(without_tokens(&text::json(report, true)).as_bytes())
 }
 
 /// Writes to stdout, which is for data only.

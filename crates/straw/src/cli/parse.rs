@@ -13,7 +13,7 @@ use clap::{Arg, ArgMatches, Args as _, FromArgMatches as _};
 use super::args::{Auth, Cli, Command, Exec, Output};
 use super::settings::{Settings, SettingsError};
 use super::{Environment, TOKEN_MARK, command, fail, fail_for};
-use crate::text::{mark_of, safe, without_tokens};
+use crate::text::{mark_of, safe};
 
 /// Why there is nothing to run.
 pub(super) enum Unusable {
@@ -27,7 +27,7 @@ impl Unusable {
             Self::Arguments(error) => {
                 // Where nobody listens, the exit code still says it.
                 let text = error.render().to_string();
-                let _ = match without_tokens(&text) {
+                let _ = match safe(&text) {
                     Cow::Borrowed(_) => error.print(),
                     Cow::Owned(text) => write!(std::io::stderr(), "{text}"),
                 };

@@ -7,7 +7,7 @@ use slurm_protocol::ProtocolVersion;
 
 use super::args::{Output, Ping};
 use super::doctor::one_line;
-use super::{Environment, fail, plan, print};
+use super::{Environment, fail, plan, print, print_json};
 use crate::controller::{Failures, Ping as Asked, Pinged, Probe, Reason, Role, ping};
 use crate::credential::CredentialError;
 use crate::error::Error;
@@ -73,7 +73,7 @@ pub(super) fn run(
         if let Some(error) = &error {
             report["error"] = error.to_json()["error"].take();
         }
-        print(format!("{report:#}\n").as_bytes())?;
+        print_json(&report)?;
     }
     Ok(match error {
         // The report on stdout has it already.
@@ -157,7 +157,7 @@ fn describe(answer: &Pinged) -> Value {
         Err(failure) => json!({
             "controller": controller,
             "kind": failure.reason.kind(),
-            "message": crate::text::without_tokens(&failure.reason.to_string()),
+            "message": failure.reason.to_string(),
         }),
     }
 }

@@ -4,11 +4,11 @@ use serde_json::json;
 use slurm_protocol::Release;
 
 use super::args::Output;
-use super::print;
+use super::{print, print_json};
 use crate::error::Error;
 
 pub(super) fn run(output: &Output) -> Result<(), Error> {
-    let text = if output.json {
+    if output.json {
         let releases: Vec<_> = Release::ALL
             .iter()
             .map(|release| {
@@ -18,13 +18,11 @@ pub(super) fn run(output: &Output) -> Result<(), Error> {
                 })
             })
             .collect();
-        format!("{:#}\n", json!({ "releases": releases }))
-    } else {
-        let mut text = "RELEASE  PROTOCOL VERSION\n".to_owned();
-        for release in Release::ALL {
-            text.push_str(&format!("{release}    {}\n", release.version().index()));
-        }
-        text
-    };
+        return print_json(&json!({ "releases": releases }));
+    }
+    let mut text = "RELEASE  PROTOCOL VERSION\n".to_owned();
+    for release in Release::ALL {
+        text.push_str(&format!("{release}    {}\n", release.version().index()));
+    }
     print(text.as_bytes())
 }

@@ -1,14 +1,14 @@
 //! `straw shim`: links to straw in front of Slurm's commands.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use serde_json::json;
 
 use super::args::{InstallShims, ListShims, Output, RemoveShims, Shim as Command};
-use super::print;
+use super::{print, print_json, say};
 use crate::error::Error;
 use crate::launch::{LaunchError, Outcome, Shim, ShimError, Shims};
+use crate::text::safe;
 
 pub(super) fn run(command: Command, output: &Output) -> Result<(), Error> {
     match command {
@@ -73,11 +73,11 @@ fn list(arguments: ListShims, output: &Output) -> Result<(), Error> {
     let directory = arguments.place.directory.clone();
     let shims = shims(arguments.place.directory)?.list()?;
     if shims.is_empty() && !output.json && !output.quiet {
-        let _ = writeln!(std::io::stderr(), "no shims in {}", directory.display());
+        say(&format!("no shims in {}", directory.display()));
     }
     if output.json {
         let list: Vec<_> = shims.iter().map(describe).collect();
-        return print(format!("{:#}\n", json!({ "shims": list })).as_bytes());
+        return print_json(&json!({ "shims": list }));
     }
     let mut text = String::new();
     for shim in &shims {
@@ -92,7 +92,7 @@ fn list(arguments: ListShims, output: &Output) -> Result<(), Error> {
         };
         text.push_str(&format!("{:<10} {command}{called}\n", shim.name));
     }
-    print(text.as_bytes())
+    print(safe(&text).as_bytes())
 }
 
 fn report(done: &[(Shim, Outcome)], output: &Output) -> Result<(), Error> {
@@ -105,7 +105,7 @@ fn report(done: &[(Shim, Outcome)], output: &Output) -> Result<(), Error> {
                 shim
             })
             .collect();
-        return print(format!("{:#}\n", json!({ "shims": list })).as_bytes());
+        return print_json(&json!({ "shims": list }));
     }
     if output.quiet {
         return Ok(());
@@ -119,12 +119,7 @@ fn report(done: &[(Shim, Outcome)], output: &Output) -> Result<(), Error> {
         let of_it = done.iter().filter(|(_, of)| *of == outcome);
         let names: Vec<_> = of_it.map(|(shim, _)| shim.name.as_str()).collect();
         if !names.is_empty() {
-            let _ = writeln!(
-                std::io::stderr(),
-                "{}: {}",
-                outcome.name(),
-                names.join(", ")
-            );
+            say(&format!("{}: {}", outcome.name(), names.join(", ")));
         }
     }
     Ok(())

@@ -1,6 +1,5 @@
 //! `straw token`: whose it is and how long it lives, and a new one.
 
-use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -9,13 +8,13 @@ use secrecy::zeroize::Zeroizing;
 use serde_json::{Value, json};
 
 use super::args::{Output, Renew, Show, Token as Command};
-use super::{Environment, plan, print};
+use super::{Environment, plan, print, print_json, say};
 use crate::controller::{self, TokenRequest};
-use crate::credential::{Claims, CredentialError, Method, Source, Token, TokenSource};
+use crate::credential::{Claims, Method, Source, Token, TokenSource};
 use crate::disk;
 use crate::error::Error;
 use crate::network::System;
-use crate::text::{span, time};
+use crate::text::{json as json_text, safe, span, time};
 
 pub(super) fn run(
     command: Command,
@@ -41,7 +40,7 @@ fn show(arguments: Show, output: &Output, environment: &Environment) -> Result<(
     if output.json {
         // One that is of no use is an error, and says so in an object of its own.
         claims.check(&place, now)?;
-        return print(format!("{:#}\n", describe(claims, now, &place)).as_bytes());
+        return print_json(&describe(claims, now, &place));
     }
     let mut text = String::new();
     let mut line = |name: &str, value: Option<String>| {
@@ -66,7 +65,7 @@ fn show(arguments: Show, output: &Output, environment: &Environment) -> Result<(
         "signed with",
         algorithm.map(|algorithm| algorithm + key.as_deref().unwrap_or_default()),
     );
-    print(text.as_bytes())?;
+    print(safe(&text).as_bytes())?;
     claims.check(&place, now)?;
     Ok(())
 }
@@ -108,14 +107,7 @@ fn renew(arguments: Renew, output: &Output, environment: &Environment) -> Result
         disk::can_replace(path)?;
     }
     let request = TokenRequest { lifespan, user };
-    let wanted = request.user.clone();
     let renewed = controller::new_token(&query, request, &System)?;
-    if let (Some(wanted), Some(user)) = (wanted, &renewed.content.claims().user)
-        && wanted != *user
-    {
-        let user = user.clone();
-        return Err(CredentialError::OfAnother { wanted, user }.into());
-    }
     let token = renewed.content;
     let now = SystemTime::now();
     // One that is of no use must not take the place of one that is.
@@ -171,9 +163,11 @@ fn report(token: &Token, renewed: bool, file: Option<&Path>, output: &Output) ->
         let mut report = describe(claims, now, &place);
         report["renewed"] = renewed.into();
         if file.is_none() {
+            // The one report that a token stands in, because it was asked for.
             report["token"] = token.secret().expose_secret().into();
+            return print(json_text(&report, true).as_bytes());
         }
-        return print(format!("{report:#}\n").as_bytes());
+        return print_json(&report);
     }
     let Some(file) = file else { return Ok(()) };
     if output.quiet {
@@ -182,12 +176,9 @@ fn report(token: &Token, renewed: bool, file: Option<&Path>, output: &Output) ->
     let left = span(claims.left(now));
     let file = file.display();
     // The file is there, whoever reads this or does not.
-    let _ = match renewed {
-        true => writeln!(std::io::stderr(), "{claims} ({left}), in {file}"),
-        false => writeln!(
-            std::io::stderr(),
-            "the token in {file} lives for another {left}: not renewed"
-        ),
-    };
+    say(&match renewed {
+        true => format!("{claims} ({left}), in {file}"),
+        false => format!("the token in {file} lives for another {left}: not renewed"),
+    });
     Ok(())
 }

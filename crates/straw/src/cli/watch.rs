@@ -10,7 +10,7 @@ use signal_hook::low_level::emulate_default_handler;
 
 use super::args::{Output, Watch as Arguments};
 use super::kept::{Age, Kept, search_path};
-use super::{Environment, print};
+use super::{Environment, print_json};
 use crate::error::Error;
 use crate::launch::{How, OnChange};
 use crate::store::Current;
@@ -143,7 +143,7 @@ fn make_fresh(kept: &Kept, age: Age, hook: Option<&Hook>, output: &Output) -> Re
             "changed": changed,
             "stale": matches!(ready.how, How::LastGood(_)),
         });
-        return print(format!("{report:#}\n").as_bytes());
+        return print_json(&report);
     }
     let is = if changed { "new" } else { "unchanged" };
     notice!(

@@ -11,8 +11,9 @@ use super::FileName;
 /// The name of the file. No file of a config set can have it.
 pub(super) const NAME: &str = ".straw.json";
 
-/// A longer one, in bytes, is not read.
-pub(super) const LONGEST: u64 = 1 << 20;
+/// A longer one, in bytes, is not read. As many files as a set can have, and their names as long, twice,
+/// make one of this length.
+pub(super) const LONGEST: u64 = 32 << 20;
 
 /// Which files are straw's, so that it removes no others; and what it learned of controllers, so
 /// that it need not find it out again.

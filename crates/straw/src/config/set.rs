@@ -5,9 +5,13 @@ use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use slurm_protocol::ResponseConfig;
+
+use crate::credential::LONGEST_TOKEN;
+use crate::text::brief;
 
 /// The name under which Slurm's commands look for a CA's certificates.
 pub const CA_CERT: &str = "ca_cert.pem";
@@ -67,7 +71,8 @@ impl ConfigSet {
         let mut files = BTreeMap::new();
         for file in reply.files.into_iter().filter(|file| file.exists) {
             let name = FileName::parse(&file.name)?;
-            if name.as_str() == CA_CERT {
+            // However a file system may take its case.
+            if name.as_str().eq_ignore_ascii_case(CA_CERT) {
                 return Err(SetError::Name {
                     name: name.to_string(),
                     reason: "whom to trust is not for a controller to say".to_owned(),
@@ -139,14 +144,27 @@ impl ConfigSet {
         self.files.keys()
     }
 
+    /// Whether a file stands where a directory of this name would have to, or the other way round.
+    pub(super) fn is_in_the_way_of(&self, name: &FileName) -> bool {
+        let below = format!("{name}/");
+        let from = (Bound::Included(below.as_str()), Bound::Unbounded);
+        let mut from = self.files.range::<str, _>(from);
+        name.parents()
+            .any(|parent| self.files.contains_key(&parent))
+            || from
+                .next()
+                .is_some_and(|(next, _)| next.0.starts_with(&below))
+    }
+
     /// A file, by its name.
     pub fn get(&self, name: &str) -> Option<&File> {
-        self.files.get(name)
+        self.entry(name).map(|(_, file)| file)
     }
 
     /// The same, with the name as it is kept.
     pub(super) fn entry(&self, name: &str) -> Option<(&FileName, &File)> {
-        self.files.get_key_value(name)
+        let (name, file) = self.files.get_key_value(name)?;
+        Some((name, file))
     }
 }
 
@@ -171,12 +189,6 @@ impl ConfigSet {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileName(String);
 
-impl Borrow<str> for FileName {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
-
 impl FileName {
     /// Checks a name. `./` in front of it or within it is dropped.
     ///
@@ -185,12 +197,11 @@ impl FileName {
     /// Where it leads out of the target, or to what no Slurm file is: hidden files such as
     /// `.bashrc` too, since the target can be somebody's home directory.
     pub fn parse(name: &[u8]) -> Result<Self, SetError> {
-        let error = |reason: &str| {
-            let shown = &name[..name.len().min(LONGEST_COMPONENT)];
-            SetError::Name {
-                name: shown.escape_ascii().to_string(),
-                reason: reason.to_owned(),
-            }
+        // As much of it as can be all that there is of a token.
+        let shown = &name[..name.len().min(LONGEST_TOKEN)];
+        let error = |reason: &str| SetError::Name {
+            name: brief(&shown.escape_ascii().to_string()).into_owned(),
+            reason: reason.to_owned(),
         };
         let text = str::from_utf8(name).map_err(|_| error("it is not UTF-8"))?;
         if text.is_empty() {
@@ -243,16 +254,18 @@ impl FileName {
         (directories, last)
     }
 
-    /// Whether it is a file in, or below, a directory of the other's name.
-    pub(super) fn is_below(&self, other: &Self) -> bool {
-        self.parents().any(|parent| parent == *other)
-    }
-
     /// The names of the directories that it is in.
     fn parents(&self) -> impl Iterator<Item = Self> {
         self.0
             .match_indices('/')
             .map(|(at, _)| Self(self.0[..at].to_owned()))
+    }
+}
+
+/// In the same order, as it is nothing but its text.
+impl Borrow<str> for FileName {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

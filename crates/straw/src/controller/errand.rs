@@ -9,7 +9,7 @@ use slurm_protocol::{
 };
 
 use super::failure::Reason;
-use crate::credential::Token;
+use crate::credential::{LONGEST_TOKEN, Token};
 
 /// What controllers are asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,6 +128,10 @@ pub(super) fn token(message: Message) -> Result<Token, Reason> {
         Message::AuthToken(reply) => {
             // So say controllers up to 22.05 that have no auth/jwt.
             let token = reply.token.ok_or(Reason::NoTokens)?;
+            // One that could not be read back out of its file.
+            if token.len() > LONGEST_TOKEN {
+                return Err(Reason::NotAToken);
+            }
             let token = String::from_utf8(token).map(SecretString::from);
             token.ok().and_then(Token::new).ok_or(Reason::NotAToken)
         }

@@ -34,7 +34,7 @@ pub use probe::{Probe, Probed, Role, Versions};
 pub(crate) use ping::at_once;
 pub(crate) use probe::name as release_name;
 
-use crate::credential::{Opened, Source, Token};
+use crate::credential::{CredentialError, Opened, Source, Token};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::network::Network;
@@ -113,6 +113,8 @@ pub struct Fetched<T> {
     pub version: ProtocolVersion,
     /// Connections that it took with this controller.
     pub exchanges: u32,
+    /// Who asked, where the credential says so.
+    pub(crate) asker: Option<String>,
     /// Controllers that answered before it, and their addresses: backups in standby.
     pub standby: Vec<(Endpoint, SocketAddr)>,
     /// What it gave.
@@ -143,7 +145,17 @@ pub fn new_token(
     request: TokenRequest,
     network: &dyn Network,
 ) -> Result<Fetched<Token>, Error> {
-    ask(query, &Errand::Token(request), network, errand::token)
+    let wanted = request.user.clone();
+    let fetched = ask(query, &Errand::Token(request), network, errand::token)?;
+    let wanted = wanted.as_ref().or(fetched.asker.as_ref());
+    match (wanted, &fetched.content.claims().user) {
+        (Some(wanted), Some(user)) if wanted != user => Err(CredentialError::OfAnother {
+            wanted: wanted.clone(),
+            user: user.clone(),
+        }
+        .into()),
+        _ => Ok(fetched),
+    }
 }
 
 /// Takes from the reply to an errand what was asked for.
@@ -434,6 +446,7 @@ impl Conversation<'_> {
                         address: self.address,
                         version: attempt.version(),
                         exchanges: self.exchanges,
+                        asker: self.turn.round.credential.user().map(str::to_owned),
                         standby: Vec::new(),
                         content: take(content)?,
                     });

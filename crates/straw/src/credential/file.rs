@@ -15,7 +15,7 @@ use crate::text::{span, system_text};
 
 /// A longer text than this, in bytes, is no token. Slurm's have about 150, an identity
 /// provider's some thousands.
-const LONGEST: usize = 64 * 1024;
+pub(crate) const LONGEST: usize = 64 * 1024;
 
 /// How soon it is noticed that waiting is to stop.
 const SLICE: Duration = Duration::from_millis(100);

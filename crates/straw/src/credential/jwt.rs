@@ -155,28 +155,43 @@ pub(crate) fn is_token(text: &str) -> bool {
 /// Where the first token in a text is, also one behind or before what is made of the same characters
 /// (`--token-eyJ…`). What is written behind its signature cannot be told from it, and counts as its.
 pub(crate) fn find_token(text: &str) -> Option<Range<usize>> {
-    let in_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    let mut before = None;
-    for (start, c) in text.char_indices() {
-        let begins_run = !before.replace(c).is_some_and(in_part);
-        let rest = &text[start..];
-        // These are `{` and what may come next in JSON.
-        let begins_object = rest.starts_with("ey") || rest.starts_with("ew");
-        if !in_part(c) || !(begins_run || begins_object) {
+    let in_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_".contains(byte);
+    let bytes = text.as_bytes();
+    let end_of_run = |start: usize| {
+        start
+            + bytes[start..]
+                .iter()
+                .take_while(|byte| in_part(byte))
+                .count()
+    };
+    let mut begin = 0;
+    while let Some(skipped) = bytes[begin..].iter().position(in_part) {
+        let run = begin + skipped..end_of_run(begin + skipped);
+        begin = run.end;
+        if bytes.get(run.end) != Some(&b'.') {
             continue;
         }
-        let mut parts = rest.splitn(3, '.');
-        let (Some(header), Some(claims), Some(signature)) =
-            (parts.next(), parts.next(), parts.next())
-        else {
+        let claims = run.end + 1..end_of_run(run.end + 1);
+        if bytes.get(claims.end) != Some(&b'.') || object(&text[claims.clone()]).is_none() {
             continue;
-        };
-        if object(header).is_some() && object(claims).is_some() {
-            let behind = signature.find(|c| !in_part(c)).unwrap_or(signature.len());
-            return Some(start..text.len() - signature.len() + behind);
+        }
+        if let Some(start) = run
+            .clone()
+            .find(|&start| is_header(&text[start..run.end], start == run.start))
+        {
+            return Some(start..end_of_run(claims.end + 1));
         }
     }
     None
+}
+
+/// Whether a run of characters, or the rest of one, is a token's header.
+fn is_header(text: &str, whole: bool) -> bool {
+    /// Whatever is longer is not read, and taken for one: a run can have many beginnings.
+    const LONGEST: usize = 1024;
+    // These are `{` and what may come next in JSON.
+    let begins = text.starts_with("ey") || text.starts_with("ew");
+    (begins && text.len() > LONGEST) || ((begins || whole) && object(text).is_some())
 }
 
 /// A token.

@@ -32,6 +32,7 @@ pub use error::{CredentialError, Service, SocketError};
 pub use jwt::{Claims, Token, TokenSource};
 pub use secrecy::SecretString;
 
+pub(crate) use file::LONGEST as LONGEST_TOKEN;
 pub(crate) use jwt::{find_token, is_token};
 
 /// A way to authenticate that needs no secret of the cluster.

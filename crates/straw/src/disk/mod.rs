@@ -97,6 +97,7 @@ pub(crate) fn remedy(errno: Errno) -> Option<&'static str> {
         Errno::NFILE => {
             "the whole machine has too many files open: end what holds them, or raise fs.file-max"
         }
+        Errno::FBIG => "a limit on the size of files forbids it (ulimit -f)",
         Errno::NOMEM => "make room in memory, or raise the container's limit",
         Errno::IO => "the disk, or the server behind it, fails: the kernel's log says more",
         Errno::STALE => "its file server no longer knows it: mount it anew",
@@ -289,13 +290,24 @@ pub(crate) fn open_regular(
 
 /// Writes a new file and its content to the disk. What stands at its name, left by a run that
 /// was killed, goes.
-pub(crate) fn create(
+fn create(
     directory: BorrowedFd<'_>,
     name: impl rustix::path::Arg + Copy,
     content: &[u8],
     mode: u32,
 ) -> Result<(), Errno> {
     remove_tree(directory, name)?;
+    create_new(directory, name, content, mode)
+}
+
+/// Writes a new file and its content to the disk. It is an error if there is one: it can be of the
+/// same set, under a name that differs only in case, where the file system does not tell the two.
+pub(crate) fn create_new(
+    directory: BorrowedFd<'_>,
+    name: impl rustix::path::Arg + Copy,
+    content: &[u8],
+    mode: u32,
+) -> Result<(), Errno> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let descriptor = openat(directory, name, flags, Mode::from_raw_mode(0o600))?;
     let mut file = fs::File::from(descriptor);

@@ -33,7 +33,7 @@ use crate::credential::{Method, Places};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ExitCode};
 use crate::network::Network;
-use crate::text::{few, without_tokens};
+use crate::text::{cut, few, without_tokens};
 use crate::transport::tls::Tls;
 
 /// What is examined.
@@ -217,9 +217,9 @@ impl Checks {
     ) {
         self.list.push(Check {
             group: self.group,
-            name: cut(name),
+            name: cut(name, MOST_SEEN).into_owned(),
             outcome,
-            seen: cut(&seen),
+            seen: cut(&seen, MOST_SEEN).into_owned(),
             remedy: remedy.filter(|remedy| !remedy.is_empty()),
             exit_code,
         });
@@ -351,13 +351,6 @@ impl Case<'_> {
 /// What was seen is told in so many characters at most: a peer, or whoever made a token, can have a
 /// lot to say.
 const MOST_SEEN: usize = 2000;
-
-fn cut(text: &str) -> String {
-    match text.char_indices().nth(MOST_SEEN) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
-}
 
 /// So many of several things are named.
 const MOST_NAMED: usize = 12;

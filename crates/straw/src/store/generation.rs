@@ -10,8 +10,8 @@ use super::state::{self, State};
 use super::{Store, StoreError};
 use crate::config::{ConfigSet, File, FileName};
 use crate::disk::{
-    create, descend, fchmod, holds as is_there, lstatat, mkdirat, names, open_below, remove_tree,
-    rename, sync,
+    create_new, descend, fchmod, holds as is_there, lstatat, mkdirat, names, open_below,
+    remove_tree, rename, sync,
 };
 
 /// What generations begin with.
@@ -114,7 +114,7 @@ impl Drop for Staged<'_> {
 fn put(generation: &OwnedFd, name: &FileName, file: &File) -> Result<(), Errno> {
     let (directories, last) = name.split();
     let parent = descend(generation, directories, true)?;
-    create(parent.as_fd(), last, &file.content, file.mode())
+    create_new(parent.as_fd(), last, &file.content, file.mode())
 }
 
 /// Whether a generation holds just this set, byte for byte, and nothing else.

@@ -137,16 +137,18 @@ fn refusal(version: ProtocolVersion) -> Vec<u8> {
 }
 
 /// RESPONSE_CONFIG with these files; `*` behind a name makes it executable.
-pub fn config(version: ProtocolVersion, files: &[(&str, &str)]) -> Vec<u8> {
+pub fn config(version: ProtocolVersion, files: &[(impl AsRef<[u8]>, impl AsRef<[u8]>)]) -> Vec<u8> {
     let mut body = (files.len() as u32).to_be_bytes().to_vec();
     for (name, content) in files {
+        let (name, content) = (name.as_ref(), content.as_ref());
+        let stem = name.strip_suffix(b"*");
         body.push(1);
         if version >= ProtocolVersion::V23_11 {
-            body.push(name.ends_with('*').into());
+            body.push(stem.is_some().into());
         }
-        for text in [name.trim_end_matches('*'), content] {
+        for text in [stem.unwrap_or(name), content] {
             body.extend((text.len() as u32 + 1).to_be_bytes());
-            body.extend(text.as_bytes());
+            body.extend(text);
             body.push(0);
         }
     }

@@ -83,7 +83,10 @@ impl Cluster {
             let number = now.load(Ordering::SeqCst);
             config(
                 version,
-                &[("slurm.conf", &format!("{CONF}# {number}\n")), ("x", "")],
+                &[
+                    ("slurm.conf", &format!("{CONF}# {number}\n")),
+                    ("x", &String::new()),
+                ],
             )
         });
         Self { fake, changes }

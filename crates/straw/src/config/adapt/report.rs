@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::text::cut;
+
 /// A line that was changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -85,9 +87,5 @@ pub enum Severity {
 
 /// As much of a line as a person needs to know it by.
 fn short(line: &str) -> String {
-    const LONGEST: usize = 80;
-    match line.char_indices().nth(LONGEST) {
-        Some((at, _)) => format!("`{}…`", &line[..at]),
-        None => format!("`{line}`"),
-    }
+    format!("`{}`", cut(line, 80))
 }

@@ -1,5 +1,7 @@
 //! Each rule in a small container of its own making.
 
+mod bounds;
+
 use std::fs;
 use std::path::Path;
 

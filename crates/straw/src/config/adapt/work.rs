@@ -2,15 +2,26 @@
 
 use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
 
 use super::{Adapted, Change, Container, Finding, Severity};
 use crate::config::slurm_conf::{Conf, Edit, Kind, Pair, Statement};
 use crate::config::{ConfigSet, FileName};
+use crate::text::brief;
 
 const SLURM_CONF: &str = "slurm.conf";
 
 /// More files than this are not looked into: each is included by the one before, perhaps.
 const MOST_FILES: usize = 256;
+
+/// What is found is told so many times; what was changed, each time.
+const MOST_FINDINGS: usize = 256;
+
+/// Longer names, in bytes, are no file's.
+const LONGEST_NAME: usize = 4096;
+
+/// Where plugins are looked for, at most.
+const MOST_DIRECTORIES: usize = 16;
 
 /// A statement, by the numbers of its file and of its place there.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +67,8 @@ pub(super) struct Work<'a> {
     rule: &'static str,
     changes: Vec<Change>,
     findings: Vec<Finding>,
+    /// Where plugins are, once a rule looks for one.
+    plugins: OnceCell<Option<Vec<PathBuf>>>,
 }
 
 impl<'a> Work<'a> {
@@ -69,6 +82,7 @@ impl<'a> Work<'a> {
             rule: "",
             changes: Vec::new(),
             findings: Vec::new(),
+            plugins: OnceCell::new(),
         };
         for start in [SLURM_CONF, "plugstack.conf"] {
             work.load(start);
@@ -108,9 +122,10 @@ impl<'a> Work<'a> {
     /// The set as it is now, and what was done to it.
     pub(super) fn finish(self) -> Adapted {
         let mut set = self.set.clone();
+        let changes = self.changes.iter();
+        let changed: BTreeSet<_> = changes.map(|change| change.file.as_str()).collect();
         for (name, conf) in self.files {
-            let changed = |change: &Change| change.file == name.as_str();
-            if self.changes.iter().any(changed) {
+            if changed.contains(name.as_str()) {
                 set.set_content(name, conf.to_bytes());
             }
         }
@@ -164,6 +179,10 @@ impl<'a> Work<'a> {
                 .map(|pair| pair.value_text().to_lowercase())
                 .unwrap_or_default()
         });
+        // A name that the system has no room for, to be shown and not to be found.
+        if name.matches("%c").count() * cluster.len() > LONGEST_NAME {
+            return name;
+        }
         name.replace("%c", cluster)
     }
 
@@ -249,6 +268,19 @@ impl<'a> Work<'a> {
         self.effective(key).map(|setting| setting.value)
     }
 
+    /// The directories that plugins are in; none where nobody knows. PluginDir is not changed any
+    /// more when this is first asked.
+    pub(super) fn plugin_directories(&self) -> Option<&[PathBuf]> {
+        let find = || match self.value("PluginDir") {
+            Some(value) => {
+                let directories = value.split(':').take(MOST_DIRECTORIES);
+                Some(directories.map(|path| self.container.path(path)).collect())
+            }
+            None => Some(vec![self.container.plugin_directory()?.to_owned()]),
+        };
+        self.plugins.get_or_init(find).as_deref()
+    }
+
     /// Looks at each line of this key.
     pub(super) fn each(&mut self, key: &str, decide: impl Fn(&Self, &str) -> Option<Action>) {
         for setting in self.all(key) {
@@ -268,21 +300,21 @@ impl<'a> Work<'a> {
         if statement.is_some_and(|statement| matches!(statement.kind(), Kind::Include(_))) {
             self.index.take();
         }
-        self.edit(place.file, reason, |conf| {
+        self.edit(place.file, reason, |conf, reason| {
             conf.comment_out(place.index, reason)
         });
     }
 
     /// Gives the first pair of a statement another value.
     pub(super) fn replace(&mut self, place: Place, value: &str, reason: &str) {
-        self.edit(place.file, reason, |conf| {
+        self.edit(place.file, reason, |conf, reason| {
             conf.replace(place.index, 0, value.as_bytes(), reason)
         });
     }
 
     /// Takes pairs out of a statement, though not the first one alone: that is the line's.
     pub(super) fn remove(&mut self, place: Place, pairs: &[usize], reason: &str) {
-        self.edit(place.file, reason, |conf| {
+        self.edit(place.file, reason, |conf, reason| {
             conf.remove(place.index, pairs, reason)
         });
     }
@@ -291,22 +323,26 @@ impl<'a> Work<'a> {
     pub(super) fn append(&mut self, line: &str, reason: &str) {
         if let Some(file) = self.number(SLURM_CONF) {
             self.index.take();
-            self.edit(file, reason, |conf| conf.append(line.as_bytes(), reason));
+            self.edit(file, reason, |conf, reason| {
+                conf.append(line.as_bytes(), reason)
+            });
         }
     }
 
-    fn edit(&mut self, file: usize, reason: &str, edit: impl FnOnce(&mut Conf<'_>) -> Edit) {
+    fn edit(&mut self, file: usize, reason: &str, edit: impl FnOnce(&mut Conf<'_>, &str) -> Edit) {
+        // It can stand on each line of what it is about.
+        let reason = brief(reason);
         let Some((name, conf)) = self.files.get_mut(file) else {
             return;
         };
-        let edit = edit(conf);
+        let edit = edit(conf, &reason);
         self.changes.push(Change {
             rule: self.rule,
             file: name.to_string(),
             line: edit.line,
             before: edit.before,
             after: edit.after,
-            reason: reason.to_owned(),
+            reason: reason.into_owned(),
         });
     }
 
@@ -324,10 +360,10 @@ impl<'a> Work<'a> {
             severity,
             file: place.map(|place| self.files[place.file].0.to_string()),
             line,
-            message: message.into(),
-            hint: hint.into(),
+            message: brief(&message.into()).into_owned(),
+            hint: brief(&hint.into()).into_owned(),
         };
-        if !self.findings.contains(&finding) {
+        if self.findings.len() < MOST_FINDINGS && !self.findings.contains(&finding) {
             self.findings.push(finding);
         }
     }

@@ -30,7 +30,7 @@ use super::manifest::{self, Manifest};
 use super::{CA_CERT, ConfigSet, File, FileName};
 use crate::controller::Fetched;
 use crate::disk::{
-    self, TEMPORARY, create, create_directory, descend, fstat, holds, is_mount_point, lstatat,
+    self, TEMPORARY, create_directory, create_new, descend, fstat, holds, is_mount_point, lstatat,
     names, only_ours, open_directory, open_regular, put, raw, remove_tree, rename, sync, unlinkat,
 };
 use crate::store::DATA as STORE_LINK;
@@ -180,11 +180,7 @@ pub fn write(
         .collect();
     let mut files = Vec::new();
     // A file of ours that stands where a directory is to be, or the other way round, goes first.
-    let in_the_way = |name: &FileName| {
-        set.names()
-            .any(|new| new.is_below(name) || name.is_below(new))
-    };
-    for name in gone.iter().filter(|name| in_the_way(name)) {
+    for name in gone.iter().filter(|name| set.is_in_the_way_of(name)) {
         if target.remove(name)? {
             files.push((name.clone(), Change::Removed));
         }
@@ -389,7 +385,7 @@ impl Target {
         };
         // One descriptor for all files of a directory: there may be more files than descriptors.
         let mut parents: BTreeMap<Vec<&str>, Rc<OwnedFd>> = BTreeMap::new();
-        for (name, file) in files {
+        for (name, _) in files {
             let error = |errno| self.error(name.as_str(), errno);
             let (directories, last) = name.split();
             let directories: Vec<_> = directories.collect();
@@ -402,10 +398,14 @@ impl Target {
                 }
             };
             let temporary = format!("{TEMPORARY}{last}");
+            // What a run left that was killed.
+            remove_tree(parent.as_fd(), &temporary).map_err(error)?;
             // Noted first, so that what is half written goes as well.
             staged.files.push((name, parent, temporary));
-            let (_, parent, temporary) = &staged.files[staged.files.len() - 1];
-            create(parent.as_fd(), temporary, &file.content, file.mode()).map_err(error)?;
+        }
+        for ((name, parent, temporary), (_, file)) in staged.files.iter().zip(files) {
+            create_new(parent.as_fd(), temporary, &file.content, file.mode())
+                .map_err(|errno| self.error(name.as_str(), errno))?;
         }
         Ok(staged)
     }

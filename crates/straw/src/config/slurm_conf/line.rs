@@ -5,6 +5,9 @@ use std::ops::Range;
 
 use memchr::{memchr, memchr_iter};
 
+/// A line with more pairs is none that Slurm has keys for, and is left as it is.
+const MOST_PAIRS: usize = 4096;
+
 /// A logical line at the beginning of some bytes.
 pub(super) struct Logical<'a> {
     /// How many of the bytes it is.
@@ -181,11 +184,11 @@ pub(super) fn kind(text: &[u8]) -> super::Kind {
     if let Some(file) = scanner.include() {
         return super::Kind::Include(file.to_vec());
     }
-    let mut pairs = Vec::with_capacity(memchr_iter(b'=', text).count());
+    let mut pairs = Vec::with_capacity(memchr_iter(b'=', text).count().min(MOST_PAIRS));
     while !scanner.rest().is_empty() {
         match scanner.pair() {
-            Some(pair) => pairs.push(pair),
-            None => return super::Kind::Other,
+            Some(pair) if pairs.len() < MOST_PAIRS => pairs.push(pair),
+            _ => return super::Kind::Other,
         }
         scanner.skip(is_space);
     }

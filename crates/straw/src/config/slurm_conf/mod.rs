@@ -183,10 +183,14 @@ impl<'a> Conf<'a> {
             let note = format!("{MARK}{}{}", clean(reason), statement.line_end());
             statement.note.extend(note.as_bytes());
         }
-        let mut bytes = statement.bytes.to_vec();
-        for range in ranges.iter().rev() {
-            bytes.splice(range.clone(), new.iter().copied());
+        let mut bytes = Vec::with_capacity(statement.bytes.len());
+        let mut at = 0;
+        for range in ranges {
+            bytes.extend(&statement.bytes[at..range.start]);
+            bytes.extend(new);
+            at = range.end;
         }
+        bytes.extend(&statement.bytes[at..]);
         let note = std::mem::take(&mut statement.note);
         *statement = Statement::own(bytes, statement.line);
         statement.note = note;

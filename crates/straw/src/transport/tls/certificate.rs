@@ -11,6 +11,7 @@ use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, Subject
 use x509_cert::name::Name;
 
 use super::error::{Holder, TlsError};
+use crate::text::without_tokens;
 
 /// So many characters of a text from a peer are shown.
 const LONGEST: usize = 200;
@@ -159,6 +160,7 @@ fn address(octets: &[u8]) -> Option<String> {
 
 /// A text from a peer, for a person's terminal.
 pub(super) fn printable(text: &str) -> String {
+    let text = without_tokens(text);
     let mut escaped = text.chars().flat_map(char::escape_debug);
     let mut printable: String = escaped.by_ref().take(LONGEST).collect();
     if escaped.next().is_some() {

@@ -9,6 +9,7 @@ use std::sync::Once;
 use std::time::Duration;
 
 use crate::children::Helper;
+use crate::text::brief;
 
 /// How long getent may take. A directory service that does not answer would hold up Slurm's
 /// commands as well.
@@ -17,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// The number of an account by its name or its number, which Slurm takes as well.
 ///
 /// `may_ask` says whether others than `/etc/passwd` may be asked.
-pub(super) fn find(root: &Path, name: &str, may_ask: bool) -> Option<u32> {
+pub(super) fn find(root: &Path, name: &str) -> Option<u32> {
     let file = fs::read(root.join("etc/passwd")).unwrap_or_default();
     if let Some(uid) = in_passwd(&file, name) {
         return Some(uid);
@@ -26,7 +27,7 @@ pub(super) fn find(root: &Path, name: &str, may_ask: bool) -> Option<u32> {
     let switch = root.join("etc/nsswitch").with_extension("conf");
     let switch = fs::read_to_string(switch).unwrap_or_default();
     // An option of getent's it is not.
-    if !may_ask || !has_other_sources(&switch) || name.starts_with('-') {
+    if !has_other_sources(&switch) || name.starts_with('-') {
         return None;
     }
     let line = ["usr/bin/getent", "bin/getent"]
@@ -75,7 +76,10 @@ fn ask(getent: &Path, name: &str) -> Option<Vec<u8>> {
     let _ = helper.reap(!in_time);
     if !in_time {
         ONCE.call_once(|| {
-            log::warn!("getent does not answer; the account {name:?} is taken not to be there");
+            log::warn!(
+                "getent does not answer; the account {:?} is taken not to be there",
+                brief(name)
+            );
         });
         return None;
     }
@@ -108,12 +112,12 @@ mod tests {
     #[test]
     fn in_the_file() {
         let root = root("passwd: files\n", "echo elsewhere:x:7:7::/:");
-        assert_eq!(find(root.path(), "slurm", true), Some(64030));
-        assert_eq!(find(root.path(), "64030", true), Some(64030));
-        assert_eq!(find(root.path(), "root", true), Some(0));
-        assert_eq!(find(root.path(), "elsewhere", true), None);
-        assert_eq!(find(root.path(), "64031", true), None);
-        assert_eq!(find(Path::new("/nonexistent"), "root", true), None);
+        assert_eq!(find(root.path(), "slurm"), Some(64030));
+        assert_eq!(find(root.path(), "64030"), Some(64030));
+        assert_eq!(find(root.path(), "root"), Some(0));
+        assert_eq!(find(root.path(), "elsewhere"), None);
+        assert_eq!(find(root.path(), "64031"), None);
+        assert_eq!(find(Path::new("/nonexistent"), "root"), None);
     }
 
     #[test]
@@ -122,9 +126,9 @@ mod tests {
             "passwd: files sss\n",
             "[ $2 = ldap ] && echo ldap:x:7:7::/:",
         );
-        assert_eq!(find(root.path(), "ldap", true), Some(7));
-        assert_eq!(find(root.path(), "other", true), None);
-        assert_eq!(find(root.path(), "-s", true), None);
+        assert_eq!(find(root.path(), "ldap"), Some(7));
+        assert_eq!(find(root.path(), "other"), None);
+        assert_eq!(find(root.path(), "-s"), None);
     }
 
     #[test]

@@ -16,6 +16,9 @@ use memchr::{memchr, memchr_iter};
 
 use super::elf::{Elf, Source};
 
+/// As many words as this are nobody's configuration; then none is taken for unknown.
+const MOST_WORDS: usize = 4096;
+
 /// The kinds of lines that have keys of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::config::adapt) enum Table {
@@ -110,6 +113,9 @@ impl Library {
     /// Which of these words do not stand in it as strings. A linker lets `Port` be the end of
     /// `SlurmdPort`, so one that is the end of another counts as standing there.
     pub(in crate::config::adapt) fn absent(&self, words: &BTreeSet<String>) -> BTreeSet<String> {
+        if words.len() > MOST_WORDS {
+            return BTreeSet::new();
+        }
         let mut missing = words.clone();
         let mut by_last: BTreeMap<u8, Vec<&String>> = BTreeMap::new();
         for word in words {

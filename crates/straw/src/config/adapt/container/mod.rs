@@ -40,7 +40,7 @@ const USUAL_PLACES: [&str; 16] = [
     "opt/slurm*/lib",
 ];
 
-/// For so many accounts getent is asked; a slurm.conf names two.
+/// So many accounts are looked for, and the others are not there; a slurm.conf names two.
 const MOST_ACCOUNTS: usize = 8;
 
 /// A library of more bytes is none of Slurm's.
@@ -182,10 +182,12 @@ impl<'a> Container<'a> {
     /// The number of an account, by its name or number; none where there is none.
     pub(super) fn account(&self, name: &str) -> Option<u32> {
         let mut accounts = self.accounts.borrow_mut();
-        let may_ask = accounts.len() < MOST_ACCOUNTS;
+        if accounts.len() >= MOST_ACCOUNTS && !accounts.contains_key(name) {
+            return None;
+        }
         *accounts
             .entry(name.to_owned())
-            .or_insert_with(|| accounts::find(&self.root, name, may_ask))
+            .or_insert_with(|| accounts::find(&self.root, name))
     }
 
     /// Whether there is something at this absolute path.

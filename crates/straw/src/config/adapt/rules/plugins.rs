@@ -1,7 +1,5 @@
 //! Plugins: where they are, and which are not.
 
-use std::path::PathBuf;
-
 use super::super::Severity;
 use super::super::work::{Action, Work};
 use crate::config::CA_CERT;
@@ -315,15 +313,8 @@ fn has(work: &Work<'_>, kind: &str, value: &str, short: bool) -> bool {
 
 /// Whether a file is where plugins are; where nobody knows where that is, it may be.
 pub(super) fn has_file(work: &Work<'_>, name: &str) -> bool {
-    let directories: Vec<PathBuf> = match work.value("PluginDir") {
-        Some(value) => value
-            .split(':')
-            .map(|directory| work.container.path(directory))
-            .collect(),
-        None => match work.container.plugin_directory() {
-            Some(directory) => vec![directory.to_owned()],
-            None => return true,
-        },
+    let Some(directories) = work.plugin_directories() else {
+        return true;
     };
     directories
         .iter()
