@@ -103,6 +103,9 @@ impl ExitCode {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// The program has rights that its user does not have.
+    #[error("straw is set-user-ID, set-group-ID or has capabilities, and works for nobody so")]
+    BorrowedRights,
     /// A controller's address makes no sense.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
@@ -220,7 +223,8 @@ impl Error {
     /// The exit code that goes with it.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Settings(_)
+            Self::BorrowedRights
+            | Self::Settings(_)
             | Self::Endpoint(_)
             | Self::Release { .. }
             | Self::TwoReleases { .. }
@@ -260,6 +264,7 @@ impl Error {
         match self {
             Self::Store(error) => error.kind(),
             Self::Earlier(failure) => &failure.kind,
+            Self::BorrowedRights => "borrowed-rights",
             Self::Settings(_) => "bad-settings",
             Self::Endpoint(_) => "bad-endpoint",
             Self::Release { .. } | Self::TwoReleases { .. } => "bad-release",
@@ -311,6 +316,11 @@ impl Error {
         match self {
             Self::Store(error) => error.hint(),
             Self::Earlier(failure) => failure.hint.clone(),
+            Self::BorrowedRights => {
+                "who calls it decides which files it reads and which commands it runs: take the rights away \
+                 (chmod ug-s, setcap -r)"
+                    .into()
+            }
             Self::Settings(error) => error.hint().into(),
             Self::Endpoint(_) => {
                 "controllers are given as host, host:port or [IPv6]:port, separated by commas or \

@@ -23,6 +23,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::CommandFactory as _;
+use rustix::fs::getxattr;
 use rustix::process::DumpableBehavior;
 use secrecy::SecretString;
 use serde_json::Value;
@@ -72,6 +73,26 @@ impl Environment {
 /// The description of the command line, for the man page.
 pub fn command() -> clap::Command {
     Cli::command()
+}
+
+/// Refuses to work with rights that whoever started straw does not have: as a program that is
+/// set-user-ID, set-group-ID, or has capabilities. Arguments and variables, which name files to be read
+/// and commands to be run, are theirs. Nothing of them is read before this.
+///
+/// That the kernel was careful is not enough: it is also where SELinux lets a service or a container
+/// begin.
+pub fn refuse_borrowed_rights() -> Option<ExitCode> {
+    use rustix::process::{getegid, geteuid, getgid, getuid};
+
+    let of_others = getuid() != geteuid() || getgid() != getegid();
+    let has_capabilities =
+        || getxattr("/proc/self/exe", "security.capability", &mut [0_u8; 0][..]).is_ok();
+    #[allow(unsafe_code, reason = "rustix has it for runtimes only")]
+    let was_careful = unsafe { libc::getauxval(libc::AT_SECURE) } != 0;
+    if !was_careful || !(of_others || has_capabilities()) {
+        return None;
+    }
+    Some(fail(&Error::BorrowedRights, &Output::default()))
 }
 
 /// Runs straw and returns its exit code.

@@ -354,6 +354,8 @@ fn errors() {
     // This one would be a bug.
     meet("request-impossible".into());
 
+    // Of rights that only another user can have: `hostile::rights`.
+    kinds.insert("borrowed-rights".to_owned());
     kinds.append(&mut crate::credentials::errors());
     kinds.append(&mut crate::exec::errors());
     kinds.append(&mut crate::settings::errors());
