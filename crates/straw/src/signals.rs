@@ -95,6 +95,14 @@ pub(crate) fn end_first_process() {
     }
 }
 
+/// Has a limit on the size of files (`ulimit -f`) be an error like any other, and not an end without a
+/// word. What straw becomes finds the signal as it was.
+pub(crate) fn outlive_file_limit() {
+    if !is_ignored(SIGXFSZ) {
+        let _ = flag::register(SIGXFSZ, Arc::default());
+    }
+}
+
 /// Holds back signals that would end straw, as long as this lives.
 pub(crate) struct Hold(());
 

@@ -100,6 +100,7 @@ pub fn run(arguments: Vec<OsString>, environment: &Environment) -> ExitCode {
     // Secrets are in our memory; a core dump must not carry them to a disk.
     let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
     signals::end_first_process();
+    signals::outlive_file_limit();
     let name = arguments.first().map(Path::new).and_then(Path::file_name);
     if let Some(name) = name.filter(|name| !is_straws_name(Some(name))) {
         let name = name.to_owned();

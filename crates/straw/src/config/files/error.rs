@@ -86,6 +86,7 @@ impl WriteError {
             Errno::NOSPC | Errno::DQUOT => {
                 "make room; the files that were there before are as they were"
             }
+            Errno::FBIG => "a limit on the size of files forbids it (ulimit -f)",
             Errno::BUSY => {
                 "a single file that is mounted cannot be replaced: mount its directory instead, or \
                  write elsewhere with -o DIR"
