@@ -9,6 +9,7 @@ mod fake;
 #[cfg(target_arch = "x86_64")]
 mod faults;
 mod fetch;
+mod hostile;
 mod messages;
 mod reference;
 mod settings;

@@ -1,0 +1,102 @@
+//! straw with rights that whoever calls it does not have.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use rustix::fs::{StatVfsMountFlags, XattrFlags, setxattr, statvfs};
+
+use super::assert_ends;
+use crate::straw::{program, token};
+
+const NOBODY: u32 = 65534;
+const HINT: &str = "who calls it decides";
+
+/// A copy of straw's that others can call.
+fn copy(directory: &Path) -> std::path::PathBuf {
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
+    let copy = directory.join("straw");
+    let copied = Command::new("cp").arg(program()).arg(&copy).status();
+    assert!(copied.unwrap().success());
+    copy
+}
+
+/// Calls it as somebody else, with a file to read that must not be.
+fn call(program: &Path, name: &str, user: u32) -> Output {
+    Command::new(program)
+        .arg0(name)
+        .args(["token", "show", "-vvv"])
+        .env_clear()
+        .env("SLURM_JWT_FILE", program.with_file_name("token"))
+        .env("STRAW_CONFIG", "/etc/shadow")
+        .uid(user)
+        .gid(user)
+        .current_dir("/")
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn set_user_id_is_refused_before_anything_is_read() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can make a program set-user-ID to another user");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let flags = statvfs(directory.path()).unwrap().f_flag;
+    if flags.contains(StatVfsMountFlags::NOSUID) {
+        eprintln!(
+            "skipped: {} is mounted with nosuid",
+            directory.path().display()
+        );
+        return;
+    }
+    let copy = copy(directory.path());
+    let secret = copy.with_file_name("token");
+    fs::write(&secret, token(60)).unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    let mode = |mode| fs::set_permissions(&copy, fs::Permissions::from_mode(mode)).unwrap();
+    // As itself it says that it may not read that.
+    let plain = call(&copy, "straw", NOBODY);
+    assert!(!assert_ends(&plain, 2).contains(HINT));
+    for (bits, owner) in [
+        (0o4755, 0),
+        (0o2755, 0),
+        (0o6755, 0),
+        (0o4755, 1),
+        (0o2755, 1),
+    ] {
+        chown(&copy, Some(owner), Some(owner)).unwrap();
+        mode(bits);
+        for name in ["straw", "sinfo"] {
+            let said = assert_ends(&call(&copy, name, NOBODY), 2);
+            assert!(said.contains(HINT), "{bits:o} of {owner}: {said}");
+            assert!(!said.contains("shadow"), "{said}");
+        }
+        // Whom it makes nobody else, it works for.
+        let own = call(&copy, "straw", owner);
+        assert!(!assert_ends(&own, own.status.code().unwrap()).contains(HINT));
+    }
+    // Capabilities of the file: CAP_DAC_READ_SEARCH, effective, as `setcap` writes it.
+    chown(&copy, Some(0), Some(0)).unwrap();
+    mode(0o755);
+    let mut capabilities = 0x0200_0001_u32.to_le_bytes().to_vec();
+    capabilities.extend(4_u32.to_le_bytes());
+    capabilities.extend([0; 12]);
+    let set = setxattr(
+        &copy,
+        "security.capability",
+        &capabilities,
+        XattrFlags::empty(),
+    );
+    if set.is_err() {
+        eprintln!("skipped: no capabilities of files here");
+        return;
+    }
+    let said = assert_ends(&call(&copy, "straw", NOBODY), 2);
+    assert!(said.contains(HINT), "{said}");
+    let root = call(&copy, "straw", 0);
+    assert!(!assert_ends(&root, 2).contains(HINT));
+}
