@@ -114,8 +114,15 @@ pub(super) fn parse(arguments: Vec<OsString>, environment: &Environment) -> Resu
         }
     };
     let arguments = with_subcommand(arguments, &line)?;
-    let matches = mut_all_args(line, &complete)
-        .try_get_matches_from(arguments)
+    let mut words = arguments.iter().filter_map(|word| word.to_str());
+    let called = words.find(|word| line.find_subcommand(word).is_some());
+    let mut line = line.mut_args(complete);
+    // Those of the others are not looked at.
+    if let Some(called) = called {
+        line = line.mut_subcommand(called, |below| mut_all_args(below, &complete));
+    }
+    let matches = line
+        .try_get_matches_from(&arguments)
         .map_err(|error| in_settings(error, &settings))?;
     let mut cli = Cli::from_arg_matches(&matches)?;
     let mut innermost = &matches;
