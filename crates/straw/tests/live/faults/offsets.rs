@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use lab::Release;
 use libtest_mimic::Failed;
 
 use super::proxy::{Fault, Injury, Way};
+use super::side_by_side;
 use super::site::{Place, Site, Worker, speaks_up};
 use super::wire::{BROKEN_OFF, Reply, Verdict};
 use crate::clusters::{Clusters, same};
@@ -81,16 +81,7 @@ fn everywhere(clusters: &Clusters, place: Place) -> Result<(), Failed> {
         }
         Ok(())
     };
-    thread::scope(|scope| {
-        let work = &work;
-        let threads: Vec<_> = workers
-            .iter()
-            .map(|worker| scope.spawn(move || work(worker)))
-            .collect();
-        let ends = threads.into_iter().map(|thread| thread.join());
-        ends.map(|end| end.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect::<Result<(), Failed>>()
-    })?;
+    side_by_side(&workers, work)?;
     eprintln!(
         "{place:?}: {} runs: {:?}",
         injuries.len(),

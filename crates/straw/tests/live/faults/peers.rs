@@ -9,6 +9,7 @@ use std::time::Duration;
 use libtest_mimic::Failed;
 use rustix::net::sockopt::set_socket_linger;
 
+use super::side_by_side;
 use super::site::{Ended, Place, Site, Worker, straw};
 use super::wire::Verdict;
 use crate::clusters::{Clusters, program, same};
@@ -118,16 +119,8 @@ const PEERS: &[Peer] = &[
 /// Each of them, by straws that run at the same time.
 pub fn each(clusters: &Clusters) -> Result<(), Failed> {
     let (site, workers) = Site::start(clusters, PEERS.len())?;
-    thread::scope(|scope| {
-        let pairs = PEERS.iter().zip(&workers);
-        let site = &site;
-        let threads: Vec<_> = pairs
-            .map(|(peer, worker)| scope.spawn(move || met(site, worker, *peer)))
-            .collect();
-        let ends = threads.into_iter().map(|thread| thread.join());
-        ends.map(|end| end.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect::<Result<(), Failed>>()
-    })?;
+    let pairs: Vec<_> = PEERS.iter().zip(&workers).collect();
+    side_by_side(&pairs, |(peer, worker)| met(&site, worker, **peer))?;
     little_memory(&site.token)
 }
 
@@ -193,7 +186,9 @@ impl Peer {
     /// Until the other side has enough of it.
     fn serve(self, mut stream: TcpStream) -> std::io::Result<()> {
         let mut request = [0; 4096];
-        stream.read(&mut request)?;
+        if stream.read(&mut request)? == 0 {
+            return Ok(());
+        }
         stream.write_all(self.says)?;
         match self.then {
             Then::Close => Ok(()),

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::env;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use libtest_mimic::Failed;
 
 use super::proxy::{Fault, Injury, Passed, Proxy, Way};
+use super::side_by_side;
 use super::site::{Place, Site, Worker};
 use super::wire::{BROKEN_OFF, Reply, Set, Verdict};
 use crate::clusters::Clusters;
@@ -44,7 +44,13 @@ pub fn fetches(clusters: &Clusters) -> Result<(), Failed> {
             }
             // Each has faults of its own, whichever worker comes to it.
             let mut rng = Rng::with_seed((seed as u64).wrapping_add(number as u64));
-            let code = one(&site, worker, &second, &mut rng, number % UNHARMED == 0);
+            let code = one(
+                &site,
+                worker,
+                &second,
+                &mut rng,
+                number.is_multiple_of(UNHARMED),
+            );
             let code = code.map_err(|error| {
                 next.store(usize::MAX / 2, Ordering::Relaxed);
                 let why = error.message().unwrap_or_default();
@@ -57,16 +63,7 @@ pub fn fetches(clusters: &Clusters) -> Result<(), Failed> {
             *told.lock().unwrap().entry(code).or_default() += 1;
         }
     };
-    thread::scope(|scope| {
-        let work = &work;
-        let threads: Vec<_> = workers
-            .iter()
-            .map(|worker| scope.spawn(move || work(worker)))
-            .collect();
-        let ends = threads.into_iter().map(|thread| thread.join());
-        ends.map(|end| end.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect::<Result<(), Failed>>()
-    })?;
+    side_by_side(&workers, work)?;
     eprintln!(
         "{}: {count} fetches in {:.0} s, seed {seed}: {:?}",
         clusters.release,
