@@ -35,7 +35,7 @@ fn everywhere(clusters: &Clusters, place: Place) -> Result<(), Failed> {
     let (request, reply) = {
         let worker = &workers[0];
         worker.restore(place)?;
-        worker.proxy.arm(Vec::new());
+        worker.proxy.arm(Vec::new())?;
         let ended = worker.run(place, &[])?;
         worker.judge(place, &ended, &[Verdict::Has(site.new.clone())])?;
         let passed = worker.proxy.passed();
@@ -100,7 +100,7 @@ fn once(
     verdicts: &[Verdict],
 ) -> Result<i32, Failed> {
     worker.restore(place)?;
-    worker.proxy.arm(vec![Some(injury)]);
+    worker.proxy.arm(vec![Some(injury)])?;
     let options: &[&str] = match (injury.way, injury.at) {
         // The controller waits for more than there is.
         (Way::Request, 0..4) => &["--timeout=1s"],
@@ -110,7 +110,7 @@ fn once(
     let passed = worker.proxy.passed();
     same("what was done", passed[0].injury, Some(injury))?;
     worker.judge(place, &ended, verdicts)?;
-    worker.proxy.arm(Vec::new());
+    worker.proxy.arm(Vec::new())?;
     let again = worker.run(place, &[])?;
     worker.judge(place, &again, &[Verdict::Has(site.new.clone())])?;
     Ok(ended.code)

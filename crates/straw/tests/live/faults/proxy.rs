@@ -6,6 +6,7 @@
 use std::fmt;
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -122,6 +123,8 @@ struct Run {
 pub struct Proxy {
     pub address: SocketAddr,
     run: Arc<Mutex<Arc<Mutex<Run>>>>,
+    /// From whom there were connections, in their order.
+    accepted: Mutex<Receiver<SocketAddr>>,
 }
 
 impl Proxy {
@@ -131,27 +134,39 @@ impl Proxy {
         let address = listener.local_addr()?;
         let run = Arc::<Mutex<Arc<Mutex<Run>>>>::default();
         let runs = Arc::clone(&run);
+        let (sender, accepted) = channel();
         thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                let runs = Arc::clone(&runs);
+            while let Ok((client, from)) = listener.accept() {
+                let run = Arc::clone(&lock(&runs));
+                if sender.send(from).is_err() {
+                    return;
+                }
                 thread::spawn(move || {
                     let Ok(request) = message(&client) else {
                         return;
                     };
-                    let run = Arc::clone(&lock(&runs));
                     // What goes wrong with one side shows on the other, as it does without a proxy.
                     let _ = pass(&client, controller, request, &run);
                 });
             }
         });
-        Ok(Self { address, run })
+        let accepted = Mutex::new(accepted);
+        Ok(Self {
+            address,
+            run,
+            accepted,
+        })
     }
 
     /// From now on the first connection meets the first of these, and so on; those after them
-    /// meet nothing.
-    pub fn arm(&self, plan: Vec<Option<Injury>>) {
+    /// meet nothing. Connections of before are not counted, even if nobody has seen them yet.
+    pub fn arm(&self, plan: Vec<Option<Injury>>) -> io::Result<()> {
+        let last = TcpStream::connect(self.address)?.local_addr()?;
+        let accepted = lock(&self.accepted);
+        while accepted.recv().map_err(io::Error::other)? != last {}
         let passed = Vec::new();
         *lock(&self.run) = Arc::new(Mutex::new(Run { plan, passed }));
+        Ok(())
     }
 
     /// What has come to pass since.

@@ -76,14 +76,14 @@ impl Watch {
         let mut rng = Rng::with_seed(seed as u64);
         let mut settled = 0;
         for refresh in 0..REFRESHES {
-            worker.proxy.arm(plan(&mut rng));
+            worker.proxy.arm(plan(&mut rng))?;
             self.signal(Signal::SIGHUP)?;
             until("a refresh", || Ok(!worker.proxy.passed().is_empty()))?;
             if refresh == SETTLED {
                 settled = self.memory()?;
             }
         }
-        worker.proxy.arm(Vec::new());
+        worker.proxy.arm(Vec::new())?;
         change(&site.cluster, "# after all faults")?;
         let conf = site.cluster.controller_file("slurm.conf")?;
         let path = worker.home.path().join("watched/slurm.conf");
