@@ -163,6 +163,12 @@ fn package() -> Result<Outcome> {
 }
 
 fn unit() -> Result<Outcome> {
+    // Tests make file systems; where they cannot, they say that they are skipped.
+    for (package, program) in [("btrfs-progs", "mkfs.btrfs"), ("e2fsprogs", "mke2fs")] {
+        if let Err(why) = provision::install(&mut |line| say(line), &[package], program) {
+            say(&format!("no file systems of {package} are tested: {why}"));
+        }
+    }
     check(&mut cargo(&["test", "--quiet", "--package=slurm-protocol"]))?;
     check(&mut cargo(&[
         "test",

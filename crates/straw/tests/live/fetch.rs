@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use lab::{Cluster, Release};
 
-use crate::clusters::{Clusters, client, expect, holds, same, straw};
+use crate::clusters::{Clusters, client, expect, holds, same, same_set, straw, with_straw};
 use crate::doctor::finds;
 
 /// An ordinary user's token gets the client set, byte for byte what the controller has.
@@ -188,10 +188,12 @@ pub fn every_release_pinned(clusters: &Clusters) -> Result<(), Failed> {
     Ok(())
 }
 
-/// A directory that may not be written, and a disk that is full.
+/// A directory that may not be written, a disk that is full, one that has no inodes left, and one
+/// that is read-only.
 pub fn disk(clusters: &Clusters) -> Result<(), Failed> {
     let cluster = clusters.shared()?;
-    let client = client(&cluster)?;
+    let few = with_straw().tmpfs("/few:nr_inodes=20");
+    let client = cluster.client(&few)?;
     let token = cluster.token("alice", 600)?;
     let denied = straw(&client, &token, "fetch ctl1 -o /etc/slurm").user("alice");
     holds(
@@ -221,5 +223,23 @@ pub fn disk(clusters: &Clusters) -> Result<(), Failed> {
     )?;
     client.exec(["rm", "/dev/shm/fill"]).check()?;
     expect(0, fetch()?)?;
-    Ok(())
+
+    let fetch = || straw(&client, &token, "fetch ctl1 -o /few/slurm").run();
+    let fill = "cd /few; n=0; while touch fill$n; do n=$((n + 1)); done 2>/dev/null; true";
+    client.exec(["sh", "-c", fill]).check()?;
+    holds(
+        &expect(9, fetch()?)?.error_text(),
+        &["no space left on device", "make room"],
+    )?;
+    expect(1, client.exec(["test", "-e", "/few/slurm"]).run()?)?;
+    client.exec(["sh", "-c", "rm /few/fill*"]).check()?;
+    expect(0, fetch()?)?;
+    same_set(&cluster, &client, "/few/slurm")?;
+
+    let client = cluster.client(&with_straw().read_only())?;
+    let fetch = straw(&client, &token, "fetch ctl1 -o /etc/slurm");
+    holds(
+        &expect(9, fetch.run()?)?.error_text(),
+        &["read-only file system", "mount a writable volume there"],
+    )
 }

@@ -39,3 +39,8 @@ fn flat_files_are_whole_wherever_it_is_killed() {
 fn a_store_is_whole_wherever_it_is_killed() {
     kill_everywhere(Layout::Store);
 }
+
+#[test]
+fn a_store_is_whole_wherever_a_watch_is_killed() {
+    kill_everywhere(Layout::Watch);
+}

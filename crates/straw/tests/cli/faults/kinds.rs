@@ -74,6 +74,27 @@ fn everywhere(layout: Layout, names: &[&str]) {
 }
 
 #[test]
+fn what_a_file_server_keeps_of_removed_files_is_left_alone() {
+    for layout in [Layout::Flat, Layout::Store] {
+        let place = Place::new(layout);
+        let directory = place.before();
+        let below = match layout {
+            Layout::Flat => [".", "gone-too", "scripts"],
+            _ => [".", "..gen-1", "..gen-1/gone-too"],
+        };
+        let names = below.map(|below| directory.join(below).join(".nfs000000000001"));
+        for name in &names {
+            fs::write(name, "removed, and open").unwrap();
+        }
+        let output = place.straw(&directory).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert!(place.has_new(&directory) && output.stderr.is_empty());
+        place.check_tidy(&directory);
+        assert!(names.iter().all(|name| name.exists()));
+    }
+}
+
+#[test]
 fn flat_files() {
     let names = [
         ".straw.json",

@@ -1,6 +1,7 @@
 //! What is left after straw was killed, or a system call of it failed: each one of them, in turn.
 
 mod failing;
+mod file_systems;
 mod killed;
 mod kinds;
 mod place;

@@ -42,6 +42,8 @@ pub enum Layout {
     Flat,
     /// `straw exec --store`.
     Store,
+    /// The same by `straw watch --once`.
+    Watch,
 }
 
 /// What a reader finds.
@@ -64,7 +66,17 @@ pub struct Place {
 }
 
 impl Place {
+    /// In memory where that is possible: much is written.
     pub fn new(layout: Layout) -> Self {
+        let memory = Path::new("/dev/shm");
+        match memory.is_dir() {
+            true => Self::within(layout, memory),
+            false => Self::within(layout, &std::env::temp_dir()),
+        }
+    }
+
+    /// In a directory of its own in this one.
+    pub fn within(layout: Layout, parent: &Path) -> Self {
         let new = Arc::new(AtomicBool::new(false));
         let now = Arc::clone(&new);
         let fake = Fake::answers(move |version| {
@@ -77,9 +89,7 @@ impl Place {
                 },
             )
         });
-        // In memory where that is possible: much is written.
-        let root =
-            tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap());
+        let root = tempfile::tempdir_in(parent).unwrap();
         let place = Self {
             layout,
             fake,
@@ -90,13 +100,17 @@ impl Place {
         let before = place.root.path().join("before");
         assert!(place.straw(&before).status().unwrap().success());
         fs::write(before.join("mine"), "mine").unwrap();
-        if layout == Layout::Store {
+        if layout != Layout::Flat {
             // As after notes that were renewed: its time is not that of its end.
             age(&before.join("..gen-1"));
         }
         place.controller_has(Seen::New);
         assert_eq!(place.look(&before), Seen::Old);
         place
+    }
+
+    pub fn layout(&self) -> Layout {
+        self.layout
     }
 
     /// Which set the controller gives out.
@@ -135,6 +149,9 @@ impl Place {
                 .args(["exec", "--verbatim", "--max-age", "0s", "--store"])
                 .arg(directory)
                 .args(["--", "/bin/true"]),
+            Layout::Watch => command
+                .args(["watch", "--quiet", "--verbatim", "--once", "-o"])
+                .arg(directory),
         };
         command
     }
@@ -170,7 +187,7 @@ impl Place {
     pub fn look(&self, directory: &Path) -> Seen {
         match self.layout {
             Layout::Flat => look_at_flat(directory),
-            Layout::Store => look_at_store(directory),
+            Layout::Store | Layout::Watch => look_at_store(directory),
         }
     }
 
@@ -202,7 +219,7 @@ impl Place {
         };
         done(self.straw(directory));
         assert_eq!(self.look(directory), set);
-        if self.layout == Layout::Store {
+        if self.layout != Layout::Flat {
             // What is superseded is kept for a minute.
             for name in generations(directory) {
                 age(&directory.join(name));
@@ -217,7 +234,9 @@ impl Place {
             match self.layout {
                 Layout::Flat => name.to_owned(),
                 // There is a link for each at the top.
-                Layout::Store => name.split('/').next().unwrap_or_default().to_owned(),
+                Layout::Store | Layout::Watch => {
+                    name.split('/').next().unwrap_or_default().to_owned()
+                }
             }
         };
         let wanted: BTreeSet<_> = files.iter().map(name).chain(["mine".to_owned()]).collect();
