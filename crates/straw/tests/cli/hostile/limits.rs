@@ -31,7 +31,7 @@ fn next_to_nothing_is_allowed() {
         ("ulimit -n 4", &[3, 4, 9]),
         ("ulimit -n 5", &[0, 3, 4, 9]),
         ("ulimit -n 8", &[0]),
-        ("ulimit -c 0; ulimit -l 0; ulimit -s 256", &[0]),
+        ("ulimit -c 0; ulimit -l 0; ulimit -s 1024", &[0]),
     ] {
         for command in [&["fetch", "-o", "etc"][..], &["exec", "--", "true"]] {
             let mut straw = Straw::with_token(command)
