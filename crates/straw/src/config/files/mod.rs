@@ -10,11 +10,12 @@
 //! directory is followed if it is a symlink: each component is opened by itself.
 
 mod error;
+mod known;
+mod notes;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -25,13 +26,13 @@ use rustix::io::Errno;
 use slurm_protocol::ProtocolVersion;
 
 pub use error::WriteError;
+pub use known::{Known, KnownCa};
 
-use super::manifest::{self, Manifest};
-use super::{CA_CERT, ConfigSet, File, FileName};
+use super::{ConfigSet, File, FileName};
 use crate::controller::Fetched;
 use crate::disk::{
-    self, TEMPORARY, create_directory, create_new, descend, fstat, holds, is_mount_point, lstatat,
-    names, only_ours, open_directory, open_regular, put, raw, remove_tree, rename, sync, unlinkat,
+    self, TEMPORARY, create_directory, create_new, descend, holds, is_mount_point, lstatat,
+    open_directory, remove_tree, rename, sync, unlinkat,
 };
 use crate::store::DATA as STORE_LINK;
 
@@ -86,67 +87,6 @@ impl Origin {
             controller: fetched.controller.to_string(),
             version: fetched.version,
             ca: None,
-        }
-    }
-}
-
-/// What is remembered of a directory that a set was written into.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Known {
-    /// The protocol versions that controllers accepted.
-    pub versions: BTreeMap<String, ProtocolVersion>,
-    /// The CA to trust, where the set came through TLS.
-    pub ca: Option<KnownCa>,
-    /// Whether straw wrote the CA's file.
-    pub wrote_ca_cert: bool,
-}
-
-/// A CA that was trusted before.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct KnownCa {
-    /// The file with its certificates.
-    pub path: PathBuf,
-    /// What stood in it, in PEM; `None` where the notes that would say so do not count.
-    pub pem: Option<String>,
-}
-
-impl Known {
-    /// What is remembered of this directory; nothing where there is none.
-    ///
-    /// Where somebody else could have written the notes, or they are damaged, one thing is still
-    /// to be seen: that there is a CA, and so perhaps nothing may go out in the clear.
-    pub fn of(directory: &Path) -> Self {
-        let Ok(descriptor) = open_directory(directory) else {
-            return Self::default();
-        };
-        let target = Target {
-            path: directory.to_owned(),
-            descriptor,
-        };
-        let path = directory.join(CA_CERT);
-        // A link that leads nowhere is there, too.
-        let is_there = path.symlink_metadata().is_ok();
-        match target.read_manifest() {
-            Ok(manifest) => {
-                if manifest.ca.is_some() && !is_there {
-                    log::warn!("{} is gone, so this goes without TLS", path.display());
-                }
-                let pem = manifest.ca.clone().filter(|_| is_there);
-                Self {
-                    versions: manifest.versions(),
-                    wrote_ca_cert: manifest.names().any(|name| name.as_str() == CA_CERT),
-                    ca: pem.map(|pem| KnownCa {
-                        path,
-                        pem: Some(pem),
-                    }),
-                }
-            }
-            Err(_) => Self {
-                ca: is_there.then_some(KnownCa { path, pem: None }),
-                ..Self::default()
-            },
         }
     }
 }
@@ -274,80 +214,6 @@ impl Target {
         }
     }
 
-    /// Removes temporary files that a run left which was killed, and directories that it made for
-    /// them. What cannot be removed stays for the next time: the directories with such are
-    /// returned.
-    fn sweep(&self, manifest: &Manifest) -> BTreeSet<String> {
-        let _ = sweep(&self.descriptor);
-        let mut left = BTreeSet::new();
-        for directory in &manifest.unfinished {
-            // Checked like any other name in the notes.
-            if FileName::parse(directory.as_bytes()).is_err() {
-                continue;
-            }
-            let path: Vec<_> = directory.split('/').collect();
-            match descend(&self.descriptor, path.iter().copied(), false).and_then(|at| sweep(&at)) {
-                Ok(()) => self.remove_empty(path),
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
-                Err(_) => drop(left.insert(directory.clone())),
-            }
-        }
-        left
-    }
-
-    /// Removes a directory, and those above it, as far as there is nothing in them.
-    fn remove_empty(&self, mut path: Vec<&str>) {
-        while let Some(last) = path.pop() {
-            let parent = descend(&self.descriptor, path.iter().copied(), false);
-            if !parent.is_ok_and(|parent| unlinkat(&parent, last, AtFlags::REMOVEDIR).is_ok()) {
-                break;
-            }
-        }
-    }
-
-    fn manifest(&self) -> Result<Manifest, WriteError> {
-        self.read_manifest().or_else(|why| match why {
-            // They are good perhaps, and forgotten once they are written anew.
-            BadNotes::Errno(errno) => Err(self.error(manifest::NAME, errno)),
-            // Without good notes nothing is removed on their word.
-            why => {
-                let path = self.path.join(manifest::NAME);
-                log::warn!("{} {why}; it is written anew", path.display());
-                Ok(Manifest::default())
-            }
-        })
-    }
-
-    fn read_manifest(&self) -> Result<Manifest, BadNotes> {
-        let at = self.descriptor.as_fd();
-        let Some(file) = open_regular(at, manifest::NAME)? else {
-            return match lstatat(at, manifest::NAME) {
-                Err(Errno::NOENT) => Ok(Manifest::default()),
-                _ => Err(BadNotes::NoFile),
-            };
-        };
-        // Where others may write to the directory, they can put notes there that name files of
-        // ours, to have them removed.
-        if !only_ours(&fstat(&file)?) {
-            return Err(BadNotes::OfOthers);
-        }
-        let mut bytes = Vec::new();
-        file.take(manifest::LONGEST)
-            .read_to_end(&mut bytes)
-            .map_err(raw)?;
-        Ok(Manifest::parse(&bytes)?)
-    }
-
-    fn put_manifest(&self, manifest: &Manifest) -> Result<(), WriteError> {
-        if self.read_manifest().is_ok_and(|there| there == *manifest) {
-            return Ok(());
-        }
-        let directory = self.descriptor.as_fd();
-        put(directory, manifest::NAME, &manifest.to_bytes(), 0o644, None)
-            .and_then(|()| sync(&self.descriptor))
-            .map_err(|errno| self.error(manifest::NAME, errno))
-    }
-
     /// Whether what stands at a name can be replaced. Found out before anything is written.
     fn check(&self, name: &FileName) -> Result<(), WriteError> {
         let parent = match self.parent(name, false) {
@@ -445,16 +311,6 @@ impl Target {
     }
 }
 
-/// Removes the temporary files in a directory.
-fn sweep(directory: &OwnedFd) -> Result<(), Errno> {
-    for name in names(directory)? {
-        if name.to_bytes().starts_with(TEMPORARY.as_bytes()) {
-            remove_tree(directory.as_fd(), &name)?;
-        }
-    }
-    Ok(())
-}
-
 /// Files that stand beside their targets, ready to be renamed. Dropped before that, they go.
 struct Staged<'a> {
     target: &'a Target,
@@ -483,24 +339,5 @@ impl Drop for Staged<'_> {
             let _ = unlinkat(parent, temporary, AtFlags::empty());
             self.target.remove_empty(name.split().0.collect());
         }
-    }
-}
-
-/// Why what is remembered of a directory does not count.
-#[derive(Debug, thiserror::Error)]
-enum BadNotes {
-    #[error("is no regular file")]
-    NoFile,
-    #[error("can be written by others")]
-    OfOthers,
-    #[error("is damaged ({0})")]
-    Damaged(#[from] serde_json::Error),
-    #[error("cannot be read: {}", disk::describe(*.0))]
-    Errno(Errno),
-}
-
-impl From<Errno> for BadNotes {
-    fn from(errno: Errno) -> Self {
-        Self::Errno(errno)
     }
 }

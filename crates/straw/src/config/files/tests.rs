@@ -8,6 +8,7 @@ use rustix::fs::Mode;
 
 use super::*;
 use crate::config::testing::set;
+use crate::config::{CA_CERT, manifest};
 
 const VERSION: ProtocolVersion = ProtocolVersion::V26_05;
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -89,17 +89,21 @@ fn ways(call: c_long) -> &'static [Errno] {
     of.map_or(&[], |(_, ways)| ways)
 }
 
-/// Runs straw, with this in the place of the call at this index, and of those after it if `ever`.
-fn run(place: &Place, directory: &Path, at: usize, then: Then, ever: bool) -> Ended {
-    let mut calls = 0;
-    let before = |call| {
-        calls += 1;
-        match calls - 1 {
-            now if now < at => Then::Go,
-            now if now == at => then,
-            _ if !ever => Then::GoOn,
-            _ if CHANGES.contains(&call) || call == libc::SYS_fsync => then,
-            _ => Then::Go,
+/// The nth call of its kind. (How many others there are before it depends on the network.)
+#[derive(Clone, Copy, Debug)]
+struct Nth(c_long, usize);
+
+/// Runs straw, with this in the place of one call, and of those after it if `ever`.
+fn run(place: &Place, directory: &Path, nth: Nth, then: Then, ever: bool) -> Ended {
+    let mut left = nth.1 + 1;
+    let before = |call| match left {
+        0 if !ever => Then::GoOn,
+        0 if CHANGES.contains(&call) || call == libc::SYS_fsync => then,
+        0 => Then::Go,
+        _ if call != nth.0 => Then::Go,
+        _ => {
+            left -= 1;
+            if left == 0 { then } else { Then::Go }
         }
     };
     trace(&mut place.straw(directory), before, || {})
@@ -141,33 +145,34 @@ fn fail_everywhere(layout: Layout) {
     let place = Place::new(layout);
     let course = place.course();
     let mut failures = Vec::new();
-    let mut check = |at: usize, then, errno, ever: bool| {
+    let mut check = |nth: Nth, then, errno, ever: bool| {
         let directory = place.before();
-        let ended = run(&place, &directory, at, then, ever);
+        let ended = run(&place, &directory, nth, then, ever);
         let result = catch_unwind(AssertUnwindSafe(|| {
             let seen = place.look(&directory);
             check_end(&ended, seen, errno);
             // What could not be removed may be left.
-            if course[at] != libc::SYS_unlinkat && !ever {
+            if nth.0 != libc::SYS_unlinkat && !ever {
                 place.check_tidy(&directory);
             }
             place.check_mended(&directory, Seen::New);
         }));
         if result.is_err() {
-            let call = course[at];
-            failures.push(format!("{then:?}, call {call}, {at} of {}", course.len()));
+            failures.push(format!("{then:?}, {nth:?}, ever: {ever}"));
         }
     };
     for (at, &call) in course.iter().enumerate() {
+        let earlier = course[..at].iter().filter(|one| **one == call);
+        let nth = Nth(call, earlier.count());
         for &errno in ways(call) {
-            check(at, Then::Fail(errno), errno, false);
+            check(nth, Then::Fail(errno), errno, false);
         }
         if CHANGES.contains(&call) {
-            check(at, Then::Fail(EIO), EIO, true);
+            check(nth, Then::Fail(EIO), EIO, true);
         }
         if CHANGES.contains(&call) && call != libc::SYS_openat {
-            check(at, Then::GoAndFail(EIO), EIO, false);
-            check(at, Then::GoAndFail(ESTALE), ESTALE, false);
+            check(nth, Then::GoAndFail(EIO), EIO, false);
+            check(nth, Then::GoAndFail(ESTALE), ESTALE, false);
         }
     }
     assert!(failures.is_empty(), "{layout:?}: {failures:#?}");
