@@ -76,7 +76,7 @@ pub struct Origin {
     /// The protocol version that it accepted.
     pub version: ProtocolVersion,
     /// The CA's certificates in PEM, where it was asked inside TLS. They are trusted the next time,
-    /// while [`CA_CERT`] is there.
+    /// while [`CA_CERT`](super::CA_CERT) is there.
     pub ca: Option<String>,
 }
 
