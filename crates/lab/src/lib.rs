@@ -35,6 +35,8 @@
 //! [`BuiltImage`] is what somebody builds from a Dockerfile of theirs, a [`Compose`] what they start
 //! with a compose file, and [artefact] what straw's packages are installed on.
 
+#![forbid(unsafe_code)]
+
 pub mod artefact;
 mod client;
 mod cluster;

@@ -1,5 +1,7 @@
 //! A cluster for use by hand: `cargo run -p lab -- up 26.05 --backup`.
 
+#![forbid(unsafe_code)]
+
 use std::io::{self, Read};
 use std::process::ExitCode;
 use std::time::Instant;

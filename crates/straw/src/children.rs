@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, ExitStatus};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -81,22 +82,20 @@ fn reap_one() -> bool {
 }
 
 /// A child that has ended, and is not reaped by this.
+#[allow(
+    unsafe_code,
+    reason = "of the safe wrappers one tells no number, and the other knows no real-time signals"
+)]
 fn one_that_has_ended() -> Option<Pid> {
     let look = libc::WEXITED | libc::WNOWAIT | libc::WNOHANG;
-    // SAFETY: the kernel writes into what is there for it, which is zero where it writes nothing; and
-    // after waitid() the number of a process is what the field holds.
-    #[allow(
-        unsafe_code,
-        reason = "of the safe wrappers one tells no number, and the other knows no real-time signals"
-    )]
-    let number = unsafe {
-        let mut about: libc::siginfo_t = std::mem::zeroed();
-        match libc::waitid(libc::P_ALL, 0, &mut about, look) {
-            0 => about.si_pid(),
-            _ => 0,
-        }
-    };
-    Pid::from_raw(number)
+    let mut about = MaybeUninit::<libc::siginfo_t>::zeroed();
+    // SAFETY: the kernel writes into what is there for it, and nowhere else.
+    let result = unsafe { libc::waitid(libc::P_ALL, 0, about.as_mut_ptr(), look) };
+    // SAFETY: it is made of numbers, which are zero where the kernel wrote nothing.
+    let about = unsafe { about.assume_init() };
+    // SAFETY: after waitid() the number of a process is what the field holds.
+    let number = unsafe { about.si_pid() };
+    Pid::from_raw(number).filter(|_| result == 0)
 }
 
 /// As the first process of a container: asks all others in it to end, and kills those that are still

@@ -1,5 +1,7 @@
 //! The program: environment and arguments in, exit code out.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 use straw::cli::{self, Environment};

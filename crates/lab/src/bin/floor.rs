@@ -7,6 +7,8 @@
 //!
 //! It checks nothing, knows nothing of Slurm, and keeps nothing if it is interrupted.
 
+#![forbid(unsafe_code)]
+
 use std::error::Error;
 use std::fs;
 use std::io::{Read, Write};

@@ -10,6 +10,8 @@
 //!
 //! Variables may stand in front of a command, as in a shell; `{run}` in it is the number of the run.
 
+#![forbid(unsafe_code)]
+
 mod line;
 mod record;
 mod runs;
