@@ -5,7 +5,7 @@ pub mod adapt;
 mod files;
 mod manifest;
 mod set;
-mod slurm_conf;
+pub(crate) mod slurm_conf;
 #[cfg(test)]
 pub(crate) mod testing;
 

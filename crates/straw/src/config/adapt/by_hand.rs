@@ -1,6 +1,7 @@
 //! `--set KEY=VALUE` and `--unset KEY`.
 
 use super::work::{Setting, Work};
+use crate::config::slurm_conf::{Conf, written};
 
 /// Keys of which each line stands for itself, so that another line is one more.
 const LISTS: [&str; 6] = [
@@ -54,13 +55,15 @@ impl ByHand {
         let (key, value) = text
             .split_once('=')
             .ok_or_else(|| ByHandError::NoValue(shown()))?;
-        let (key, value) = (Self::parse_unset(key)?, value.trim());
+        let (key, value) = (Self::parse_unset(key)?, unquoted(key, value.trim()));
         let reason = if value.is_empty() {
             "it is empty, which Slurm takes for an error; --unset removes a key"
         } else if value.contains(char::is_control) {
             "there is a control character in it"
         } else if value.ends_with('\\') {
             "a backslash at its end would join the next line to it"
+        } else if !is_read_back(&key, value) {
+            "Slurm would read another one, because of its quotes"
         } else {
             return Ok((key, value.to_owned()));
         };
@@ -108,8 +111,7 @@ impl ByHand {
 
 fn set(work: &mut Work<'_>, key: &str, values: &[&str]) {
     const REASON: &str = "set by hand";
-    let is_list = LISTS.iter().any(|list| list.eq_ignore_ascii_case(key));
-    let there: Vec<Setting> = match is_list {
+    let there: Vec<Setting> = match is_list(key) {
         true => Vec::new(),
         false => work.all(key),
     };
@@ -120,7 +122,7 @@ fn set(work: &mut Work<'_>, key: &str, values: &[&str]) {
     match (there.as_slice(), values) {
         ([.., last], [value]) if !key.eq_ignore_ascii_case("SlurmctldHost") || there.len() == 1 => {
             if last.value != *value {
-                work.replace(last.place, &written(value), REASON);
+                work.replace(last.place, value, REASON);
             }
         }
         (there, values) => {
@@ -128,12 +130,7 @@ fn set(work: &mut Work<'_>, key: &str, values: &[&str]) {
                 work.comment_out(setting.place, REASON);
             }
             for value in values {
-                // A whole line of a node may be given, with its spaces.
-                let value = match is_list {
-                    true => value.replace('#', r"\#"),
-                    false => written(value),
-                };
-                let line = format!("{key}={value}");
+                let line = line(key, value);
                 if !work.has_line(&line) {
                     work.append(&line, REASON);
                 }
@@ -142,12 +139,38 @@ fn set(work: &mut Work<'_>, key: &str, values: &[&str]) {
     }
 }
 
-/// A value as it has to be written to be read as it is.
-fn written(value: &str) -> String {
-    let value = value.replace('#', r"\#");
-    let quoted = value.starts_with('"');
-    match value.contains(' ') && !quoted {
-        true => format!("\"{value}\""),
-        false => value,
+fn is_list(key: &str) -> bool {
+    LISTS.iter().any(|list| list.eq_ignore_ascii_case(key))
+}
+
+/// The line that says it. Of a node or the like a whole line may be given, with its spaces.
+fn line(key: &str, value: &str) -> String {
+    match is_list(key) {
+        true => format!("{key}={}", value.replace('#', r"\#")),
+        false => format!("{key}={}", written(value)),
+    }
+}
+
+/// A value without the quotes that stand around it, as in the file.
+fn unquoted<'a>(key: &str, value: &'a str) -> &'a str {
+    let inner = value
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
+    inner
+        .filter(|inner| !is_list(key) && !inner.is_empty() && !inner.contains('"'))
+        .unwrap_or(value)
+}
+
+fn is_read_back(key: &str, value: &str) -> bool {
+    let line = line(key, value);
+    let conf = Conf::parse(line.as_bytes());
+    let [statement] = conf.statements() else {
+        return false;
+    };
+    let pairs: Vec<_> = statement.pairs().collect();
+    match pairs.as_slice() {
+        [first, ..] if is_list(key) => first.is(key),
+        [only] => only.is(key) && only.value() == value.as_bytes(),
+        _ => false,
     }
 }

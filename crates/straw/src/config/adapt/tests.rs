@@ -205,6 +205,26 @@ fn plugin_directories() {
 }
 
 #[test]
+fn a_value_is_written_as_it_has_to_be() {
+    let root = Root::new();
+    for place in ["plugins of ours", "a#b"] {
+        root.put(&format!("{place}/x"), "");
+    }
+    assert_eq!(
+        lines(
+            &root,
+            "PluginDir=\"/plugins of ours:/gone\"\nPluginDir=/a\\#b:/gone\n"
+        ),
+        [
+            "# straw: no /gone here: PluginDir=\"/plugins of ours:/gone\"",
+            "PluginDir=\"/plugins of ours\"",
+            "# straw: no /gone here: PluginDir=/a\\#b:/gone",
+            "PluginDir=/a\\#b",
+        ]
+    );
+}
+
+#[test]
 fn plugins_by_release() {
     let root = Root::new();
     // Key and value, then whether it is commented out by 22.05, 24.11 and 26.05.
@@ -689,6 +709,11 @@ fn what_cannot_be_set() {
     assert!(error("a=").starts_with("a cannot have this value: it is empty"));
     assert!(error("a=b\nc").contains("control character"));
     assert!(error("a=b\\").contains("backslash"));
+    for text in ["a=b \"c", "a=\"b c", "a=\"b\"c", "NodeName=n A=\"b\" c"] {
+        assert!(error(text).contains("because of its quotes"), "{text}");
+    }
+    let quoted = ByHand::parse_set("a=\"b c\"").unwrap();
+    assert_eq!(quoted, ("a".to_owned(), "b c".to_owned()));
     assert!(ByHand::parse_unset("").is_err());
 }
 

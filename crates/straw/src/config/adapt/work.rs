@@ -308,7 +308,7 @@ impl<'a> Work<'a> {
     /// Gives the first pair of a statement another value.
     pub(super) fn replace(&mut self, place: Place, value: &str, reason: &str) {
         self.edit(place.file, reason, |conf, reason| {
-            conf.replace(place.index, 0, value.as_bytes(), reason)
+            conf.replace(place.index, 0, value, reason)
         });
     }
 

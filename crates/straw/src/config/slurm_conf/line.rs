@@ -167,6 +167,11 @@ impl<'a> Pair<'a> {
         String::from_utf8_lossy(self.value())
     }
 
+    /// What it says: key and value.
+    pub(super) fn said(self) -> (&'a [u8], &'a [u8]) {
+        (self.key(), self.value())
+    }
+
     /// Whether nothing at all stands behind the `=`, which Slurm takes for an error. It does not
     /// mind `""`.
     pub fn is_empty(self) -> bool {
@@ -259,6 +264,6 @@ impl<'a> Scanner<'a> {
 }
 
 /// White space as C has it.
-fn is_space(byte: u8) -> bool {
+pub(super) fn is_space(byte: u8) -> bool {
     byte.is_ascii_whitespace() || byte == 0x0b
 }

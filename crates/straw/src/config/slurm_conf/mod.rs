@@ -109,14 +109,20 @@ impl<'a> Conf<'a> {
         edit
     }
 
-    /// Gives a pair another value. The original stays above as a comment.
-    pub fn replace(&mut self, index: usize, pair: usize, value: &[u8], reason: &str) -> Edit {
+    /// Gives a pair another value. The original stays above as a comment, or alone where that
+    /// value cannot stand there.
+    pub fn replace(&mut self, index: usize, pair: usize, value: &str, reason: &str) -> Edit {
         let statement = &self.statements[index];
         let Kind::Pairs(pairs) = &statement.kind else {
             return self.nothing(index);
         };
         let range = line::logical(&statement.bytes).place(&pairs[pair].value);
-        self.splice(index, &[range], value, reason)
+        let mut meant: Vec<_> = statement.pairs().map(Pair::said).collect();
+        meant[pair].1 = value.as_bytes();
+        match statement.with(&[range], &written(value), &meant) {
+            Some(new) => self.rewrite(index, new, reason),
+            None => self.comment_out(index, reason),
+        }
     }
 
     /// Takes pairs out of a line, in the order in which they stand there. The original stays above
@@ -129,6 +135,7 @@ impl<'a> Conf<'a> {
         };
         let logical = line::logical(&statement.bytes);
         let blank = |byte: &&u8| matches!(byte, b' ' | b'\t');
+        let mut taken = 0;
         let range = |&pair: &usize| {
             let range = logical.place(&pairs[pair].whole());
             // With the space in front of it; the first pair has its space behind.
@@ -136,13 +143,22 @@ impl<'a> Conf<'a> {
             let before = before.take_while(blank).count();
             let after = statement.bytes[range.end..].iter();
             let after = after.take_while(blank).count();
-            match pair {
+            let range = match pair {
                 0 => range.start..range.end + after,
-                _ => range.start - before..range.end,
-            }
+                _ => (range.start - before).max(taken)..range.end,
+            };
+            taken = range.end;
+            range
         };
         let ranges: Vec<_> = unwanted.iter().map(range).collect();
-        self.splice(index, &ranges, b"", reason)
+        let mut unwanted = unwanted.iter().copied().peekable();
+        let kept = statement.pairs().enumerate();
+        let kept = kept.filter(|(at, _)| unwanted.next_if_eq(at).is_none());
+        let meant: Vec<_> = kept.map(|(_, pair)| pair.said()).collect();
+        match statement.with(&ranges, "", &meant) {
+            Some(new) => self.rewrite(index, new, reason),
+            None => self.comment_out(index, reason),
+        }
     }
 
     /// Adds a line at the end, below a comment that says why.
@@ -169,31 +185,22 @@ impl<'a> Conf<'a> {
         edit
     }
 
-    /// Replaces parts of a statement, each by the same.
-    fn splice(&mut self, index: usize, ranges: &[Range<usize>], new: &[u8], reason: &str) -> Edit {
+    /// Puts a statement in the place of another, and keeps the original above.
+    fn rewrite(&mut self, index: usize, new: Statement<'a>, reason: &str) -> Edit {
         let statement = &mut self.statements[index];
         let before = statement.text();
-        if statement.note.is_empty() {
-            statement.note = statement.as_comment(reason);
-            if !statement.note.ends_with(b"\n") {
-                statement.note.push(b'\n');
+        let mut note = std::mem::take(&mut statement.note);
+        if note.is_empty() {
+            note = statement.as_comment(reason);
+            if !note.ends_with(b"\n") {
+                note.push(b'\n');
             }
         } else {
             // The original already stands there; only the reason is new.
-            let note = format!("{MARK}{}{}", clean(reason), statement.line_end());
-            statement.note.extend(note.as_bytes());
+            let why = format!("{MARK}{}{}", clean(reason), statement.line_end());
+            note.extend(why.as_bytes());
         }
-        let mut bytes = Vec::with_capacity(statement.bytes.len());
-        let mut at = 0;
-        for range in ranges {
-            bytes.extend(&statement.bytes[at..range.start]);
-            bytes.extend(new);
-            at = range.end;
-        }
-        bytes.extend(&statement.bytes[at..]);
-        let note = std::mem::take(&mut statement.note);
-        *statement = Statement::own(bytes, statement.line);
-        statement.note = note;
+        *statement = Statement { note, ..new };
         Edit {
             line: statement.line,
             before: Some(before),
@@ -271,6 +278,28 @@ impl<'a> Statement<'a> {
         }
     }
 
+    /// It with other bytes in the place of these, which ascend; `None` where it would not say what
+    /// was meant then, as with a quote that another one closes.
+    fn with(
+        &self,
+        ranges: &[Range<usize>],
+        new: &str,
+        meant: &[(&[u8], &[u8])],
+    ) -> Option<Statement<'a>> {
+        let mut bytes = Vec::with_capacity(self.bytes.len() + new.len());
+        let mut at = 0;
+        for range in ranges {
+            bytes.extend(&self.bytes[at..range.start]);
+            bytes.extend(new.as_bytes());
+            at = range.end;
+        }
+        bytes.extend(&self.bytes[at..]);
+        let is_one = line::logical(&bytes).length == bytes.len();
+        let new = Statement::own(bytes, self.line);
+        let as_meant = new.pairs().map(Pair::said).eq(meant.iter().copied());
+        (is_one && as_meant).then_some(new)
+    }
+
     /// It, with a mark in front of each of its lines. A comment is not continued by a backslash.
     fn as_comment(&self, reason: &str) -> Vec<u8> {
         let mut comment = Vec::new();
@@ -289,6 +318,15 @@ impl<'a> Statement<'a> {
             true => "\r\n",
             false => "\n",
         }
+    }
+}
+
+/// A value as it has to be written to be read as it is.
+pub fn written(value: &str) -> String {
+    let value = value.replace('#', r"\#");
+    match value.is_empty() || value.bytes().any(line::is_space) {
+        true => format!("\"{value}\""),
+        false => value,
     }
 }
 

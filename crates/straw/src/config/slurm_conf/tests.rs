@@ -90,11 +90,11 @@ fn edits() {
         "# straw: x: N=a \\\n# straw: x:   B=2\nC=3\n"
     );
     assert_eq!(
-        edited(" B = 2 # c\r\n", |conf| conf.replace(0, 0, b"3", "x")),
+        edited(" B = 2 # c\r\n", |conf| conf.replace(0, 0, "3", "x")),
         "# straw: x:  B = 2 # c\r\n B = 3 # c\r\n"
     );
     assert_eq!(
-        edited("B=\"2 3\"", |conf| conf.replace(0, 0, b"4", "x")),
+        edited("B=\"2 3\"", |conf| conf.replace(0, 0, "4", "x")),
         "# straw: x: B=\"2 3\"\nB=4"
     );
     assert_eq!(
@@ -120,6 +120,29 @@ fn edits() {
     assert_eq!(
         edited("A=1 \\\n", |conf| conf.append(b"B=2", "x")),
         "A=1 \\\n\n# straw: x\nB=2\n"
+    );
+}
+
+#[test]
+fn what_cannot_be_written_as_it_was_meant_is_a_comment() {
+    let one_line = |text: &str, value: &str| {
+        let after = edited(text, |conf| conf.replace(0, 0, value, "x"));
+        after.replace(&format!("# straw: x: {text}"), "")
+    };
+    assert_eq!(one_line("A=1\n", "x#y z"), "A=\"x\\#y z\"\n");
+    assert_eq!(one_line("A=1\n", ""), "A=\"\"\n");
+    // It would end at its own quote, go on to that of the next, or take the next line with it.
+    assert_eq!(one_line("A=1\n", "x\" y"), "");
+    assert_eq!(one_line("A=1 B=\"2\"\n", "\"x"), "");
+    assert_eq!(one_line("A=1\n", "x\\"), "");
+    assert_eq!(one_line("A=1\n", "\n"), "");
+}
+
+#[test]
+fn the_first_pairs_can_go_together() {
+    assert_eq!(
+        edited("A=1 B=2 C=3\n", |conf| conf.remove(0, &[0, 1], "x")),
+        "# straw: x: A=1 B=2 C=3\n C=3\n"
     );
 }
 
@@ -204,9 +227,12 @@ proptest! {
             .collect();
         prop_assume!(!with_pairs.is_empty());
         let (index, pair) = with_pairs[which.index(with_pairs.len())];
-        conf.replace(index, pair, b"new", "why");
-        let new = conf.statements()[index].pairs().nth(pair).unwrap();
-        prop_assert_eq!(new.value(), b"new");
+        conf.replace(index, pair, "new", "why");
+        // Or it is a comment, where what stands behind would become a part of it.
+        match conf.statements()[index].pairs().nth(pair) {
+            Some(new) => prop_assert_eq!(new.value(), b"new"),
+            None => prop_assert_eq!(conf.statements()[index].kind(), &Kind::Nothing),
+        }
         let bytes = conf.to_bytes();
         let again = Conf::parse(&bytes);
         prop_assert_eq!(said(&again), said(&conf));

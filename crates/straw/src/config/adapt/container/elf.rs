@@ -80,6 +80,12 @@ const RELR: u64 = 36;
 /// The length of an entry in the table of segments.
 const PROGRAM_HEADER: usize = 56;
 
+// A library of Slurm's has about ten segments, 500 bytes of dynamic section and 4,000 pointers. In a
+// file that somebody made to take all time and memory each can be there many times over.
+const MOST_SEGMENTS: usize = 64;
+const LARGEST_DYNAMIC: u64 = 16 * 1024;
+const MOST_POINTERS: usize = 1 << 20;
+
 /// The relocations that make a pointer into the library itself, by the processor.
 const RELATIVE: [(u16, u32); 5] = [
     (62, 8),     // x86-64
@@ -98,7 +104,7 @@ impl<'a, S: Source + ?Sized> Elf<'a, S> {
         }
         let table = u64_at(&header, 0x20)?;
         let size = usize::from(u16_at(&header, 0x36)?).max(PROGRAM_HEADER);
-        let count = usize::from(u16_at(&header, 0x38)?);
+        let count = usize::from(u16_at(&header, 0x38)?).min(MOST_SEGMENTS);
         let table = source.read(table..table.checked_add((size * count) as u64)?)?;
         let mut elf = Self {
             source,
@@ -116,6 +122,8 @@ impl<'a, S: Source + ?Sized> Elf<'a, S> {
             match u32_at(header, 0)? {
                 LOAD => elf.segments.push(segment),
                 DYNAMIC => {
+                    let length = segment.length.min(LARGEST_DYNAMIC);
+                    let segment = Segment { length, ..segment };
                     for entry in elf.bytes(segment)?.chunks_exact(16) {
                         elf.dynamic.push((u64_at(entry, 0)?, u64_at(entry, 8)?));
                     }
@@ -159,6 +167,9 @@ impl<'a, S: Source + ?Sized> Elf<'a, S> {
                 for (at, word) in
                     (0..).zip(self.bytes(*segment).unwrap_or_default().chunks_exact(8))
                 {
+                    if pointers.len() == MOST_POINTERS {
+                        break;
+                    }
                     if let Some(to) = u64_at(word, 0).filter(|&to| to != 0) {
                         pointers.push((segment.address.wrapping_add(at * 8), to));
                     }
@@ -179,7 +190,7 @@ impl<'a, S: Source + ?Sized> Elf<'a, S> {
         let table = self
             .source
             .read(start..start.checked_add(self.entry(RELASZ)?)?)?;
-        for entry in table.chunks_exact(24) {
+        for entry in table.chunks_exact(24).take(MOST_POINTERS) {
             if u32_at(entry, 8)? == relative {
                 pointers.push((u64_at(entry, 0)?, u64_at(entry, 16)?));
             }

@@ -52,6 +52,10 @@ impl Table {
 /// The sizes of a record, in pointers: 40 bytes in 22.05, 56 in 24.11 and 26.05.
 const SIZES: std::ops::RangeInclusive<u64> = 3..=12;
 
+/// A key is pointed at from one or two places, and a table has some hundreds.
+const MOST_ANCHORS: usize = 16;
+const MOST_KEYS: u64 = 4096;
+
 /// What is known of a libslurm.
 #[derive(Debug)]
 pub(in crate::config::adapt) struct Library {
@@ -171,14 +175,18 @@ fn tables<'a, S: Source + ?Sized>(elf: &Elf<'a, S>) -> Option<(Tables, Cow<'a, [
     };
     let mut found = Tables::new();
     for table in [Table::Top, Table::Node, Table::Partition] {
-        let anchors: Vec<_> = places(&strings, table).map(|at| address + at).collect();
+        let anchors: Vec<_> = places(&strings, table)
+            .map(|at| address.wrapping_add(at))
+            .take(MOST_ANCHORS)
+            .collect();
         let longest = pointers
             .iter()
             .filter(|(_, to)| anchors.contains(to))
+            .take(MOST_ANCHORS)
             .flat_map(|&(anchor, _)| SIZES.map(move |words| (anchor, words * 8)))
             .map(|(anchor, size)| {
-                let before = (1..).map_while(|n| key_at(anchor.checked_sub(n * size)?));
-                let from = (0..).map_while(|n| key_at(anchor.checked_add(n * size)?));
+                let before = (1..MOST_KEYS).map_while(|n| key_at(anchor.checked_sub(n * size)?));
+                let from = (0..MOST_KEYS).map_while(|n| key_at(anchor.checked_add(n * size)?));
                 before
                     .chain(from)
                     .map(str::to_ascii_lowercase)
@@ -357,6 +365,64 @@ mod tests {
         let asked = words(&["User", "Port"]);
         assert_eq!(library.unknown(Table::Top, &asked), words(&["Port"]));
         assert!(!library.before((22, 5)) && library.since((26, 5)));
+    }
+
+    fn put(file: &mut [u8], at: usize, bytes: &[u8]) {
+        file[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+
+    // Each of these once took minutes, or all memory.
+
+    #[test]
+    fn a_dynamic_section_many_times_over() {
+        let mut file = library(&[]);
+        let length: u64 = 16 << 20;
+        put(&mut file, 0x40, &2_u32.to_le_bytes());
+        put(&mut file, 0x40 + 32, &length.to_le_bytes());
+        // As many headers as can be, all of them the first.
+        put(&mut file, 0x36, &0_u16.to_le_bytes());
+        put(&mut file, 0x38, &u16::MAX.to_le_bytes());
+        file.resize(length as usize, 1);
+        Library::new(file.as_slice());
+    }
+
+    #[test]
+    fn a_segment_many_times_over() {
+        let mut file = library(&[]);
+        let (whole, dynamic) = (
+            file[0x40..0x40 + 56].to_vec(),
+            file[0x78..0x78 + 56].to_vec(),
+        );
+        put(&mut file, 0x20, &(END as u64).to_le_bytes());
+        put(&mut file, 0x38, &u16::MAX.to_le_bytes());
+        put(&mut file, DYNAMIC, &36_u64.to_le_bytes());
+        file.extend(dynamic);
+        for _ in 1..u16::MAX {
+            file.extend(&whole);
+        }
+        for header in file[END..].chunks_exact_mut(56) {
+            if header[0] == 1 {
+                header[32..40].copy_from_slice(&(16_u64 << 20).to_le_bytes());
+            }
+        }
+        file.resize(16 << 20, 1);
+        Library::new(file.as_slice());
+    }
+
+    #[test]
+    fn a_key_many_times_over() {
+        const COUNT: usize = 200_000;
+        let mut file = library(&[keys("SlurmctldHost", 0, "")]);
+        put(&mut file, DYNAMIC + 8, &(END as u64).to_le_bytes());
+        put(&mut file, DYNAMIC + 24, &(24 * COUNT as u64).to_le_bytes());
+        put(&mut file, 0x40 + 32, &u64::MAX.to_le_bytes());
+        for n in 0..COUNT {
+            let key = STRINGS as u64 + 32;
+            for word in [0x10_0000 + 8 * n as u64, 8, key] {
+                file.extend(word.to_le_bytes());
+            }
+        }
+        Library::new(file.as_slice());
     }
 
     proptest! {
