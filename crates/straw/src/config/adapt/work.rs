@@ -1,7 +1,9 @@
 //! The set while rules are at it.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::path::PathBuf;
 
 use super::{Adapted, Change, Container, Finding, Severity};
@@ -67,8 +69,8 @@ pub(super) struct Work<'a> {
     rule: &'static str,
     changes: Vec<Change>,
     findings: Vec<Finding>,
-    /// Where plugins are, once a rule looks for one.
-    plugins: OnceCell<Option<Vec<PathBuf>>>,
+    /// Where plugins are, and the names of the files there, once a rule looks for one.
+    plugins: OnceCell<Option<(Vec<PathBuf>, BTreeSet<OsString>)>>,
 }
 
 impl<'a> Work<'a> {
@@ -268,17 +270,35 @@ impl<'a> Work<'a> {
         self.effective(key).map(|setting| setting.value)
     }
 
-    /// The directories that plugins are in; none where nobody knows. PluginDir is not changed any
-    /// more when this is first asked.
-    pub(super) fn plugin_directories(&self) -> Option<&[PathBuf]> {
-        let find = || match self.value("PluginDir") {
+    /// Whether a file is where plugins are; where nobody knows where that is, it may be. PluginDir is
+    /// not changed any more when this is first asked.
+    pub(super) fn has_plugin(&self, name: &str) -> bool {
+        match self.plugins.get_or_init(|| self.plugins()) {
+            None => true,
+            Some((directories, _)) if name.contains('/') => directories
+                .iter()
+                .any(|directory| directory.join(name).is_file()),
+            Some((_, names)) => names.contains(OsStr::new(name)),
+        }
+    }
+
+    /// One look for all that is asked for: to look for each takes its time on some file systems.
+    fn plugins(&self) -> Option<(Vec<PathBuf>, BTreeSet<OsString>)> {
+        let directories: Vec<_> = match self.value("PluginDir") {
             Some(value) => {
                 let directories = value.split(':').take(MOST_DIRECTORIES);
-                Some(directories.map(|path| self.container.path(path)).collect())
+                directories.map(|path| self.container.path(path)).collect()
             }
-            None => Some(vec![self.container.plugin_directory()?.to_owned()]),
+            None => vec![self.container.plugin_directory()?.to_owned()],
         };
-        self.plugins.get_or_init(find).as_deref()
+        let entries = directories.iter().flat_map(fs::read_dir);
+        let is_file = |entry: &fs::DirEntry| match entry.file_type() {
+            Ok(kind) if kind.is_symlink() => entry.path().is_file(),
+            kind => kind.is_ok_and(|kind| kind.is_file()),
+        };
+        let entries = entries.flatten().flatten().filter(is_file);
+        let names = entries.map(|entry| entry.file_name()).collect();
+        Some((directories, names))
     }
 
     /// Looks at each line of this key.

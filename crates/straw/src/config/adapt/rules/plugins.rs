@@ -24,6 +24,9 @@ struct Loaded {
     until: (u16, u16),
 }
 
+/// A longer list, in bytes, is nobody's, and to look for each of its parts takes its time.
+const LONGEST_LIST: usize = 64 * 1024;
+
 /// A release that never comes.
 const NEVER: (u16, u16) = (u16::MAX, 0);
 
@@ -113,6 +116,9 @@ pub(super) fn directory(work: &mut Work<'_>) {
         return;
     }
     work.each("PluginDir", |work, value| {
+        if value.len() > LONGEST_LIST {
+            return None;
+        }
         let (kept, gone): (Vec<_>, Vec<_>) = value
             .split(':')
             .partition(|directory| work.container.has_directory(directory));
@@ -249,6 +255,9 @@ pub(super) fn cli_filter(work: &mut Work<'_>) {
         return;
     }
     work.each("CliFilterPlugins", |work, value| {
+        if value.len() > LONGEST_LIST {
+            return None;
+        }
         let lua = |filter: &str| filter.trim_start_matches("cli_filter/") == "lua";
         let works = |filter: &str| {
             let none = filter.trim_start_matches("cli_filter/") == NONE;
@@ -307,16 +316,6 @@ fn has(work: &Work<'_>, kind: &str, value: &str, short: bool) -> bool {
         kind => kind,
     };
     // It is a part of the other since it exists.
-    let elsewhere = kind == "cred" && name == "slurm" && has_file(work, "auth_slurm.so");
-    elsewhere || has_file(work, &format!("{kind}_{name}.so"))
-}
-
-/// Whether a file is where plugins are; where nobody knows where that is, it may be.
-pub(super) fn has_file(work: &Work<'_>, name: &str) -> bool {
-    let Some(directories) = work.plugin_directories() else {
-        return true;
-    };
-    directories
-        .iter()
-        .any(|directory| directory.join(name).is_file())
+    let elsewhere = kind == "cred" && name == "slurm" && work.has_plugin("auth_slurm.so");
+    elsewhere || work.has_plugin(&format!("{kind}_{name}.so"))
 }

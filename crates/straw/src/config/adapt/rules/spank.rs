@@ -1,7 +1,6 @@
 //! plugstack.conf.
 
 use super::super::work::Work;
-use super::plugins;
 
 pub(super) fn required(work: &mut Work<'_>) {
     // Where there is no Slurm, who reads the set has one elsewhere.
@@ -22,7 +21,7 @@ pub(super) fn required(work: &mut Work<'_>) {
         }
         let there = match plugin.starts_with('/') {
             true => work.container.has(plugin),
-            false => plugins::has_file(work, plugin),
+            false => work.has_plugin(plugin),
         };
         if !there {
             work.comment_out(place, &format!("no {plugin} here"));
