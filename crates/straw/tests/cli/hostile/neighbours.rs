@@ -101,7 +101,7 @@ fn a_store_in_tmp_that_somebody_made_first_is_not_used() {
 fn places_that_were_named_and_are_no_files() {
     let fake = serving(with_slurm_conf(&[]));
     let server = fake.address.to_string();
-    for kind in ["pipe", "device", "directory", "loop"] {
+    for kind in ["pipe", "device", "directory"] {
         for arguments in [
             &["watch", &*server, "-o", "kept", "--health", "./place"][..],
             &["watch", &server, "-o", "kept", "--pid-file", "place"],
@@ -112,13 +112,9 @@ fn places_that_were_named_and_are_no_files() {
             match kind {
                 "pipe" => mknodat(CWD, &place, FileType::Fifo, Mode::RWXU, 0).unwrap(),
                 "device" => symlink("/dev/full", &place).unwrap(),
-                "directory" => fs::create_dir(&place).unwrap(),
-                _ => symlink("place", &place).unwrap(),
+                _ => fs::create_dir(&place).unwrap(),
             }
-            if kind == "loop" {
-                // A link that leads nowhere is replaced, not followed: a watch would go on for good.
-                continue;
-            }
+            straw.command.stderr(std::process::Stdio::null());
             let mut child = straw.command.spawn().unwrap();
             let begin = Instant::now();
             let status = loop {
