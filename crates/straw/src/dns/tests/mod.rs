@@ -1,5 +1,6 @@
 //! Lookups against name servers on the loopback interface, honest and otherwise.
 
+mod hostile;
 mod server;
 
 use std::io::ErrorKind;

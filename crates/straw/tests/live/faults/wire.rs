@@ -72,6 +72,16 @@ const FIXED: [&str; 11] = [
     "job_container.conf",
 ];
 
+/// What comes of a set at version 36: there is no room for included files.
+pub fn oldest(set: &Set) -> Set {
+    let files = set
+        .iter()
+        .filter(|(name, _)| FIXED.contains(&name.as_str()));
+    files
+        .map(|(name, file)| (name.clone(), file.clone()))
+        .collect()
+}
+
 /// Versions of which header and body look the same have the same number; those from 3 on have the
 /// newer header.
 fn form(version: u16) -> u8 {
@@ -197,13 +207,12 @@ impl Reply {
         found.expect("a part that there is")
     }
 
-    /// What it brings of a set: at version 36 there is no room for included files.
+    /// What it brings of a set.
     pub fn of(&self, set: &Set) -> Set {
-        let mut set = set.clone();
-        if self.version() < 0x2500 {
-            set.retain(|name, _| FIXED.contains(&name.as_str()));
+        match self.version() {
+            ..0x2500 => oldest(set),
+            _ => set.clone(),
         }
-        set
     }
 
     /// How straw has to end that gets this reply, which brings `set`, with some bits of one byte
