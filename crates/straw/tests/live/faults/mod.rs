@@ -20,6 +20,7 @@ use crate::Test;
 
 /// For the oldest release and the newest.
 pub const TESTS: &[(&str, Test)] = &[
+    ("faults::first_contact", offsets::first_contact),
     ("faults::flat", offsets::flat),
     ("faults::store", offsets::store),
     ("faults::peers", peers::each),

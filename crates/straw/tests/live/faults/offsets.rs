@@ -10,7 +10,7 @@ use libtest_mimic::Failed;
 
 use super::proxy::{Fault, Injury, Way};
 use super::side_by_side;
-use super::site::{Place, Site, Worker, speaks_up};
+use super::site::{Place, Site, Worker, one_error, speaks_up};
 use super::wire::{BROKEN_OFF, Reply, Verdict};
 use crate::clusters::{Clusters, same};
 
@@ -152,6 +152,63 @@ fn of_request(release: Release, request: &[u8], at: usize) -> Vec<Verdict> {
         at if token.contains(&at) && speaks_up(release) => vec![refused],
         _ => vec![refused],
     }
+}
+
+/// The first connection of a straw that knows nothing of the controller meets the fault: a probe
+/// without a credential, and its answer.
+pub fn first_contact(clusters: &Clusters) -> Result<(), Failed> {
+    let (site, workers) = Site::start(clusters, 1)?;
+    let worker = &workers[0];
+    let ask = |injury: Option<Injury>| {
+        worker.proxy.arm(vec![injury])?;
+        let ended = worker.ask_first()?;
+        match ended.code == 0 {
+            true => same("slurm.conf", &ended.stdout, &site.new["slurm.conf"].1)?,
+            false => one_error(&ended.stderr)?,
+        }
+        Ok::<_, Failed>((ended.code, worker.proxy.passed()))
+    };
+    let (code, passed) = ask(None)?;
+    same("exit code", code, 0)?;
+    let probe = [
+        (Way::Request, passed[0].request.len()),
+        (Way::Reply, passed[0].reply.len()),
+    ];
+    // One that speaks up takes a version of the ladder for HTTP, and then the newest, too.
+    let lost = match speaks_up(clusters.release) {
+        true => 5,
+        false => 0,
+    };
+    let mut told = BTreeMap::<(&str, i32), usize>::new();
+    for (way, at) in probe
+        .into_iter()
+        .flat_map(|(way, length)| (0..length).map(move |at| (way, at)))
+    {
+        let bits = 1 << (at % 8);
+        for fault in [
+            Fault::Cut,
+            Fault::Reset,
+            Fault::Delay(PAUSE),
+            Fault::Flip(bits),
+        ] {
+            let injury = Injury { way, at, fault };
+            let (code, passed) = ask(Some(injury))?;
+            let codes: &[i32] = match (way, fault) {
+                (_, Fault::Delay(_)) => &[0],
+                (_, Fault::Flip(_)) => &[0, 3, 4, 5, 6, 8],
+                (Way::Reply, _) if at > 0 => &[3],
+                _ => &[lost],
+            };
+            if passed[0].injury != Some(injury) || !codes.contains(&code) {
+                let why = format!("{injury:?}: {code} is none of {codes:?}: {passed:#?}");
+                return Err(why.into());
+            }
+            *told.entry((name(fault), code)).or_default() += 1;
+            same("exit code right after", ask(None)?.0, 0)?;
+        }
+    }
+    eprintln!("first contact: {told:?}");
+    Ok(())
 }
 
 fn name(fault: Fault) -> &'static str {

@@ -154,7 +154,19 @@ impl Worker {
                 command.arg(self.store.join("slurm.conf"));
             }
         }
-        let ended = Ended::of(&mut command)?;
+        self.end(&mut command)
+    }
+
+    /// straw, asking for one file, without a place where it could know anything from.
+    pub fn ask_first(&self) -> Result<Ended, Failed> {
+        let mut command = straw(&self.token);
+        let address = self.proxy.address.to_string();
+        self.end(command.args(["fetch", &address, "--stdout=slurm.conf", "--timeout=3s"]))
+    }
+
+    /// Runs it to its end, in which there is no token.
+    fn end(&self, command: &mut Command) -> Result<Ended, Failed> {
+        let ended = Ended::of(command)?;
         lacks(&ended.stderr, &["panicked", &self.token])?;
         lacks(&String::from_utf8_lossy(&ended.stdout), &[&self.token])?;
         Ok(ended)
@@ -290,7 +302,7 @@ pub fn straw(token: &str) -> Command {
 }
 
 /// One message: an error, what caused it, and what to do.
-fn one_error(stderr: &str) -> Result<(), Failed> {
+pub fn one_error(stderr: &str) -> Result<(), Failed> {
     let errors = stderr.lines().filter(|line| line.starts_with("error: "));
     same("errors", errors.count(), 1)?;
     same("begins with it", stderr.starts_with("error: "), true)?;
