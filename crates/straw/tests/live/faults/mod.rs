@@ -6,6 +6,7 @@ mod offsets;
 mod peers;
 mod proxy;
 mod random;
+mod run;
 mod site;
 mod tree;
 mod watch;

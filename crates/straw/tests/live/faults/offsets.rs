@@ -9,8 +9,9 @@ use lab::Release;
 use libtest_mimic::Failed;
 
 use super::proxy::{Fault, Injury, Way};
+use super::run::one_error;
 use super::side_by_side;
-use super::site::{Place, Site, Worker, one_error, speaks_up};
+use super::site::{Place, Site, Worker, speaks_up};
 use super::wire::{BROKEN_OFF, Reply, Verdict};
 use crate::clusters::{Clusters, same};
 

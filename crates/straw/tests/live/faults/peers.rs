@@ -9,8 +9,9 @@ use std::time::Duration;
 use libtest_mimic::Failed;
 use rustix::net::sockopt::set_socket_linger;
 
+use super::run::{Ended, straw};
 use super::side_by_side;
-use super::site::{Ended, Place, Site, Worker, straw};
+use super::site::{Place, Site, Worker};
 use super::wire::Verdict;
 use crate::clusters::{Clusters, program, same};
 

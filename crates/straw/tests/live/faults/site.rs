@@ -1,11 +1,8 @@
 //! A cluster whose files have changed, and places that have the files of before.
 
-use std::fmt;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use lab::{Cluster, Release};
 use libtest_mimic::Failed;
@@ -13,13 +10,11 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::proxy::Proxy;
+use super::run::{Ended, one_error, straw};
 use super::tree::{Node, Tree};
 use super::wire::{Set, Verdict};
-use crate::clusters::{Clusters, holds, lacks, program, same};
+use crate::clusters::{Clusters, holds, lacks, same};
 use crate::watch::change;
-
-/// Nothing takes as long that does not hang: every run is told to give up after a few seconds.
-const HANGS: Duration = Duration::from_secs(60);
 
 /// A real controller, and what it gave before and gives now: one file is another, one is gone, one
 /// is the same.
@@ -291,25 +286,6 @@ fn read(ended: &Ended, slurm_conf: &[u8]) -> Result<(), Failed> {
     }
 }
 
-/// The program, with nothing in its environment but the token.
-pub fn straw(token: &str) -> Command {
-    let mut command = Command::new(program());
-    command
-        .env_clear()
-        .env("PATH", "/usr/bin:/bin")
-        .env("SLURM_JWT", token);
-    command
-}
-
-/// One message: an error, what caused it, and what to do.
-pub fn one_error(stderr: &str) -> Result<(), Failed> {
-    let errors = stderr.lines().filter(|line| line.starts_with("error: "));
-    same("errors", errors.count(), 1)?;
-    same("begins with it", stderr.starts_with("error: "), true)?;
-    lacks(stderr, &["warning: "])?;
-    holds(stderr, &["\nhint: "])
-}
-
 /// The files of a tree, but for straw's notes; a directory that is there for no file counts as one.
 fn set(tree: Tree) -> Set {
     let paths: Vec<_> = tree.0.keys().cloned().collect();
@@ -347,64 +323,6 @@ fn has(what: &str, files: Set, set: &Set) -> Result<(), Failed> {
     });
     let other = other.collect::<Vec<_>>().join("\n");
     Err(format!("{what}: {other}").into())
-}
-
-/// How a run of straw ended.
-pub struct Ended {
-    pub code: i32,
-    pub stdout: Vec<u8>,
-    pub stderr: String,
-    pub took: Duration,
-}
-
-impl fmt::Debug for Ended {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let stdout = String::from_utf8_lossy(&self.stdout);
-        write!(
-            f,
-            "ended with {} after {:?}: {stdout}\n{}",
-            self.code, self.took, self.stderr
-        )
-    }
-}
-
-impl Ended {
-    /// The same without what a straw says that waits.
-    pub fn without_rounds(mut self) -> Self {
-        let lines = self.stderr.split_inclusive('\n');
-        let lines = lines.filter(|line| !line.contains("; trying again in "));
-        self.stderr = lines.collect();
-        self
-    }
-
-    /// Runs it; one that hangs is an error.
-    pub fn of(command: &mut Command) -> Result<Self, Failed> {
-        let began = Instant::now();
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let mut pause = Duration::from_micros(500);
-        while child.try_wait()?.is_none() {
-            if began.elapsed() > HANGS {
-                child.kill()?;
-                let output = child.wait_with_output()?;
-                return Err(format!("{command:?} hangs: {output:?}").into());
-            }
-            thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(10));
-        }
-        let took = began.elapsed();
-        let output = child.wait_with_output()?;
-        Ok(Self {
-            // One that a signal ended has no code.
-            code: output.status.code().unwrap_or(-1),
-            stdout: output.stdout,
-            stderr: String::from_utf8(output.stderr)?,
-            took,
-        })
-    }
 }
 
 /// Whether a cluster's controller is of a release that answers a version that it does not accept.

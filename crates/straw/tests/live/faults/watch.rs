@@ -11,7 +11,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::random::{number, plan};
-use super::site::{Site, Worker, straw};
+use super::run::straw;
+use super::site::{Site, Worker};
 use crate::clusters::{Clusters, PATIENCE, lacks, program, same};
 use crate::watch::change;
 
