@@ -2,18 +2,17 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use libtest_mimic::Failed;
 use rustix::net::sockopt::set_socket_linger;
 
-use super::run::{Ended, straw};
+use super::run::{Ended, limited};
 use super::side_by_side;
 use super::site::{Place, Site, Worker};
 use super::wire::Verdict;
-use crate::clusters::{Clusters, program, same};
+use crate::clusters::{Clusters, same};
 
 /// The longest that straw may take over both controllers.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -153,15 +152,9 @@ fn met(site: &Site, worker: &Worker, peer: Peer) -> Result<(), Failed> {
 
 /// What was announced and did not come takes no room.
 fn little_memory(token: &str) -> Result<(), Failed> {
-    const MEMORY: &str = "ulimit -v 32768 && exec \"$@\"";
     let announces = PEERS.iter().find(|peer| peer.name == "64 MiB announced");
     let address = announces.ok_or("64 MiB announced")?.start()?.to_string();
-    let mut shell = Command::new("sh");
-    let given = straw(token);
-    shell.args(["-c", MEMORY, "sh"]).arg(program()).env_clear();
-    for (name, value) in given.get_envs() {
-        shell.env(name, value.unwrap_or_default());
-    }
+    let mut shell = limited(token, "-v 32768");
     shell.args(["fetch", &address, "--timeout=1s", "--stdout=slurm.conf"]);
     let ended = Ended::of(&mut shell)?;
     same(

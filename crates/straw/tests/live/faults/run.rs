@@ -22,6 +22,17 @@ pub fn straw(token: &str) -> Command {
     command
 }
 
+/// The same, where `ulimit` with this option allows little.
+pub fn limited(token: &str, limit: &str) -> Command {
+    let mut shell = Command::new("sh");
+    let script = format!("ulimit {limit} && exec \"$@\"");
+    shell.args(["-c", &script, "sh"]).arg(program()).env_clear();
+    for (name, value) in straw(token).get_envs() {
+        shell.env(name, value.unwrap_or_default());
+    }
+    shell
+}
+
 /// One message: an error, what caused it, and what to do.
 pub fn one_error(stderr: &str) -> Result<(), Failed> {
     let errors = stderr.lines().filter(|line| line.starts_with("error: "));

@@ -1,7 +1,7 @@
 //! A watch that lives for long, through faults of all kinds.
 
 use std::fs;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,9 +11,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::random::{number, plan};
-use super::run::straw;
+use super::run::limited;
 use super::site::{Site, Worker};
-use crate::clusters::{Clusters, PATIENCE, lacks, program, same};
+use crate::clusters::{Clusters, PATIENCE, lacks, same};
 use crate::watch::change;
 
 /// How many refreshes meet faults.
@@ -26,7 +26,7 @@ const SETTLED: usize = 50;
 const GROWTH: u64 = 1024;
 
 /// It may open few files, so that one that it forgets now and then is missed soon.
-const FEW_FILES: &str = "ulimit -n 24 && exec \"$@\"";
+const FEW_FILES: &str = "-n 24";
 
 /// Descriptors and memory do not grow, and it is fresh again when the faults end.
 pub fn through_faults(clusters: &Clusters) -> Result<(), Failed> {
@@ -54,12 +54,7 @@ impl Watch {
     fn start(worker: &Worker, site: &Site) -> Result<Self, Failed> {
         let log = worker.home.path().join("log");
         let store = worker.home.path().join("watched");
-        let mut shell = Command::new("sh");
-        shell.args(["-c", FEW_FILES, "sh"]).arg(program());
-        shell.env_clear();
-        for (name, value) in straw(&site.token).get_envs() {
-            shell.env(name, value.unwrap_or_default());
-        }
+        let mut shell = limited(&site.token, FEW_FILES);
         let address = worker.proxy.address.to_string();
         let options = ["--verbatim", "--refresh=1h", "--timeout=1s", "-o"];
         shell.args(["watch", &address]).args(options).arg(&store);
