@@ -22,10 +22,11 @@ pub fn straw(token: &str) -> Command {
     command
 }
 
-/// The same, where `ulimit` with this option allows little.
+/// The same, where `ulimit` with this option allows little. It takes SIGHUP, even where whoever runs
+/// the tests has it ignored.
 pub fn limited(token: &str, limit: &str) -> Command {
     let mut shell = Command::new("sh");
-    let script = format!("ulimit {limit} && exec \"$@\"");
+    let script = format!("ulimit {limit} && exec env --default-signal=HUP \"$@\"");
     shell.args(["-c", &script, "sh"]).arg(program()).env_clear();
     for (name, value) in straw(token).get_envs() {
         shell.env(name, value.unwrap_or_default());
