@@ -18,7 +18,7 @@ const WIDTH: f64 = 440.0;
 const HEIGHT: f64 = 330.0;
 
 /// Around the lines: left, right, above, below.
-const AROUND: [f64; 4] = [58.0, 18.0, 64.0, 46.0];
+const AROUND: [f64; 4] = [58.0, 34.0, 64.0, 46.0];
 
 /// What a line looks like, so that they can be told apart without colours, too.
 const LOOKS: [(&str, &str); 3] = [("ours", ""), ("floor", "2 4"), ("peer", "9 5")];

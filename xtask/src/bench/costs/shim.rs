@@ -18,7 +18,6 @@ const NAMES: [&str; 4] = [
     "straw releases: straw's start, and nothing else",
 ];
 
-const LOCAL: usize = 0;
 const SHIM: usize = 1;
 
 pub struct Shim {
@@ -68,10 +67,6 @@ pub fn measure(world: &World) -> Result<Shim> {
 }
 
 impl Shim {
-    fn added(&self, at: usize) -> f64 {
-        self.times[at].wall - self.times[LOCAL].wall
-    }
-
     pub fn rows(&self) -> Vec<Row> {
         let row = |(at, name): (usize, &&str)| {
             let times = &self.times[at];
@@ -82,7 +77,7 @@ impl Shim {
                     times.spread(),
                     format!("{} ms", digits(times.cpu)),
                     match at {
-                        SHIM | 2 => format!("{:.2} ms", self.added(at)),
+                        SHIM | 2 => format!("{:.2} ms, CPU {:.2} ms", times.more, times.more_cpu),
                         _ => "–".to_owned(),
                     },
                     self.instructions[at].map_or_else(
@@ -100,7 +95,7 @@ impl Shim {
         Aim::at_most(
             "what a warm shim adds to sinfo",
             2.0,
-            self.added(SHIM),
+            self.times[SHIM].more,
             " ms",
         )
     }

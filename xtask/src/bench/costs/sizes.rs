@@ -26,7 +26,7 @@ const NODES: usize = 10_000;
 const RUNS: usize = 25;
 
 /// The longest that a controller may take to serve what was written.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 const NAMES: [&str; 3] = ["straw fetch", "the floor", "sinfo, configless"];
 
@@ -96,7 +96,8 @@ fn comments(size: usize) -> Vec<u8> {
 /// Has the controller serve a file, and waits until it does.
 fn serve(world: &World, name: &str, bytes: &[u8]) -> Result {
     world.cluster.write_controller_file(name, bytes)?;
-    world.cluster.reconfigure()?;
+    // With large files it takes longer than scontrol waits: what counts is what is served then.
+    let told = world.cluster.reconfigure();
     let give_up = Instant::now() + PATIENCE;
     loop {
         let script = "straw -q fetch ctl1 -o /bench/served >&2 && cat /bench/served/$0 | wc -c";
@@ -109,6 +110,7 @@ fn serve(world: &World, name: &str, bytes: &[u8]) -> Result {
             return Ok(());
         }
         if Instant::now() > give_up {
+            told?;
             return Err(format!("the controller does not serve {name}: {out}").into());
         }
         thread::sleep(Duration::from_millis(100));
@@ -243,8 +245,8 @@ impl Nodes {
             let cells = [
                 times[0].spread(),
                 times[1].spread(),
-                format!("{:.1} ms", times[1].wall - times[0].wall),
-                format!("{:.1} ms", times[1].cpu - times[0].cpu),
+                format!("{:.1} ms", times[1].more),
+                format!("{:.1} ms", times[1].more_cpu),
             ];
             Row::new(name, cells)
         };
@@ -252,10 +254,7 @@ impl Nodes {
     }
 
     pub fn aim(&self) -> Aim {
-        let added = self
-            .0
-            .last()
-            .map(|(_, times)| times[1].wall - times[0].wall);
+        let added = self.0.last().map(|(_, times)| times[1].more);
         let what = "adapting a slurm.conf of 10,001 nodes";
         Aim::at_most(what, 10.0, added.unwrap_or(f64::NAN), " ms")
     }

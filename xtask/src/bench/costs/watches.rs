@@ -67,14 +67,15 @@ pub fn measure(world: &World) -> Result<Watches> {
         let process = start.env("SLURM_JWT", &world.token).check()?.text();
         started.push((name, port, process));
     }
+    let give_up = Instant::now() + PATIENCE;
     let mut before = Vec::new();
     for (_, port, process) in &started {
-        wait(world, port, FIRST)?;
+        wait(world, port, FIRST, give_up)?;
         before.push(figures(world, port, process)?);
     }
     let mut watched = Vec::new();
     for ((name, port, process), before) in started.into_iter().zip(before) {
-        wait(world, port, REFRESHES)?;
+        wait(world, port, REFRESHES, give_up)?;
         let after = figures(world, port, &process)?;
         world.client.exec(["kill", &process]).check()?;
         watched.push(Watched {
@@ -86,9 +87,8 @@ pub fn measure(world: &World) -> Result<Watches> {
     Ok(Watches(watched))
 }
 
-/// Waits until a watch has refreshed so often, as it says itself, or for as long as there is patience.
-fn wait(world: &World, port: &str, refreshes: u64) -> Result {
-    let give_up = Instant::now() + PATIENCE;
+/// Waits until a watch has refreshed so often, as it says itself, or until there is no more patience.
+fn wait(world: &World, port: &str, refreshes: u64, give_up: Instant) -> Result {
     while refreshed(world, port)? < refreshes && Instant::now() < give_up {
         thread::sleep(Duration::from_millis(250));
     }

@@ -7,8 +7,8 @@ use nix::sys::resource::{Usage, UsageWho, getrusage};
 use crate::Result;
 use crate::line::Line;
 
-/// Prints for each command medians of wall and CPU time, the quartiles of the wall time, and the CPU
-/// time of all runs.
+/// Prints for each command medians of wall and CPU time, the quartiles of the wall time, and how much more
+/// both are than those of the first command in the same round, as a median.
 pub fn run(runs: usize, lines: &[Line]) -> Result {
     let mut times: Vec<Times> = lines.iter().map(|_| Times::default()).collect();
     for run in 1..=runs.max(1) {
@@ -25,22 +25,33 @@ pub fn run(runs: usize, lines: &[Line]) -> Result {
             }
         }
     }
-    for Times { mut wall, mut cpu } in times {
+    let times_of_first = times.first().cloned().unwrap_or_default();
+    let more = |of: fn(&Times) -> &Vec<Duration>, times: &Times| {
+        let more = of(times).iter().zip(of(&times_of_first));
+        let mut more: Vec<f64> = more
+            .map(|(this, first)| milliseconds(*this) - milliseconds(*first))
+            .collect();
+        more.sort_by(f64::total_cmp);
+        more[more.len() / 2]
+    };
+    for times in times {
+        let more_wall = more(|times| &times.wall, &times);
+        let more_cpu = more(|times| &times.cpu, &times);
+        let Times { mut wall, mut cpu } = times;
         wall.sort();
         cpu.sort();
         println!(
-            r#"{{"wall_ms": {:.3}, "wall_low_ms": {:.3}, "wall_high_ms": {:.3}, "cpu_ms": {:.3}, "cpu_all_ms": {}}}"#,
+            r#"{{"wall_ms": {:.3}, "wall_low_ms": {:.3}, "wall_high_ms": {:.3}, "cpu_ms": {:.3}, "more_ms": {more_wall:.3}, "more_cpu_ms": {more_cpu:.3}}}"#,
             milliseconds(wall[wall.len() / 2]),
             milliseconds(wall[wall.len() / 4]),
             milliseconds(wall[wall.len() * 3 / 4]),
-            milliseconds(cpu[cpu.len() / 2]),
-            cpu.iter().sum::<Duration>().as_millis()
+            milliseconds(cpu[cpu.len() / 2])
         );
     }
     Ok(())
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Times {
     wall: Vec<Duration>,
     cpu: Vec<Duration>,

@@ -44,7 +44,9 @@ pub fn run(count: usize, seconds: u64, words: &[&str]) -> Result {
     let mut running = HashMap::new();
     for number in 0..count {
         let said = place.join(number.to_string());
-        let child = Command::new(&own)
+        // Behind us, so that we see their end when it comes.
+        let child = Command::new("nice")
+            .arg(&own)
             .args([GATED, &number.to_string()])
             .args(words)
             .stdin(Stdio::from(gate.try_clone()?))
