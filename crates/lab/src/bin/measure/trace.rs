@@ -201,6 +201,12 @@ impl Tracer {
                 }
             }
             libc::SYS_close => drop(sockets.remove(&first)),
+            number if ok && is_dup(number, second) => {
+                match sockets.get(&first).copied() {
+                    Some(connected) => sockets.insert(count, connected),
+                    None => sockets.remove(&count),
+                };
+            }
             libc::SYS_connect => {
                 if let Some(connected @ false) = sockets.get_mut(&first) {
                     *connected = true;
@@ -236,6 +242,20 @@ impl Tracer {
             "sent": self.sent,
             "received": self.received,
         })
+    }
+}
+
+/// Whether a call gives a descriptor another number, which it returns.
+fn is_dup(number: i64, second: u64) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    if number == libc::SYS_dup2 {
+        return true;
+    }
+    let copies = [libc::F_DUPFD, libc::F_DUPFD_CLOEXEC].map(|command| command as u64);
+    match number {
+        libc::SYS_dup | libc::SYS_dup3 => true,
+        libc::SYS_fcntl => copies.contains(&second),
+        _ => false,
     }
 }
 
