@@ -13,7 +13,7 @@ impl Aim {
     pub fn at_most(what: &str, most: f64, got: f64, unit: &str) -> Self {
         let show = |figure: f64| match figure.fract() == 0.0 {
             true => format!("{figure:.0}{unit}"),
-            false => format!("{figure:.1}{unit}"),
+            false => format!("{figure:.2}{unit}"),
         };
         Self {
             what: what.to_owned(),

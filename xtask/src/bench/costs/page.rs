@@ -98,7 +98,7 @@ mod tests {
             assert!(text.contains(&format!("|{name}|")), "{text}");
         }
         assert!(
-            text.contains("| a time | at most 2 ms | 1.9 ms | met |"),
+            text.contains("| a time | at most 2 ms | 1.94 ms | met |"),
             "{text}"
         );
         assert!(
