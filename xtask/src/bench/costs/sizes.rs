@@ -145,11 +145,12 @@ impl Sizes {
 
     pub fn aims(&self) -> Vec<Aim> {
         let last = self.0.len() - 2;
-        let wall = |at| self.slope(at, |set| set.times[0].wall);
+        // Of few runs the quicker quarter says more of straw than of what else the machine did.
+        let wall = |at| self.slope(at, |set| set.times[0].low);
         let peak = |at| self.slope(at, |set| set.traces[0].peak_mib());
         vec![
             Aim::at_most(
-                "wall time of a further megabyte: from 10 to 50 MB, by that from 1 to 10 MB",
+                "wall time of a further megabyte, in the quicker quarter: from 10 to 50 MB, by that from 1 to 10 MB",
                 1.5,
                 wall(last) / wall(last - 1),
                 " times",
