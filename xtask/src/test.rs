@@ -190,6 +190,7 @@ fn unit() -> Result<Outcome> {
         "--package=xtask",
         "--lib",
         "--bins",
+        "--test=measure",
     ]))?;
     check(&mut cargo(&["test", "--quiet", "--package=lab", "--doc"]))?;
     Ok(Outcome::Done)
