@@ -1,22 +1,18 @@
 //! Everything that must hold before a change lands.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::io::BufRead as _;
-use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use lab::{Release, image, provision};
 
 use crate::Result;
 use crate::binary;
+use crate::deny;
 use crate::dist;
+use crate::fuzz;
 use crate::package;
-use crate::run::{capture, cargo, check, root, say};
+use crate::run::{capture, cargo, check, say};
 
 /// A step: its name, what it is for, and what it does.
 type Step = (&'static str, &'static str, fn() -> Result<Outcome>);
@@ -26,7 +22,11 @@ const STEPS: &[Step] = &[
     ("clippy", "lints, warnings denied", clippy),
     ("docs", "the API's documentation, warnings denied", docs),
     ("links", "links in all Markdown files", links),
-    ("licences", "the licences of all crates", licences),
+    (
+        "deny",
+        "licences, sources, duplicates and advisories of all crates",
+        deny,
+    ),
     ("package", "the crates as crates.io would get them", package),
     (
         "unit",
@@ -34,7 +34,11 @@ const STEPS: &[Step] = &[
         unit,
     ),
     ("binary", "static, small, no resolver of glibc's", gates),
-    ("fuzz", "each decoder, some seconds each", fuzz),
+    (
+        "fuzz",
+        "all that reads what others wrote, some seconds each; --fuzz: a minute",
+        fuzz,
+    ),
     (
         "live",
         "real clusters of 22.05, 24.11 and 26.05 in Docker",
@@ -45,6 +49,8 @@ const STEPS: &[Step] = &[
 /// How a step can end well.
 enum Outcome {
     Done,
+    /// With what was left out, and why.
+    Partly(String),
     Skipped(String),
 }
 
@@ -54,6 +60,12 @@ pub fn run(wanted: &[&str]) -> Result {
             println!("{name:9} {what}");
         }
         return Ok(());
+    }
+    if wanted == ["--fuzz"] {
+        return match fuzz_for(LOOK)? {
+            Outcome::Skipped(why) => Err(why.into()),
+            Outcome::Done | Outcome::Partly(_) => Ok(()),
+        };
     }
     if let Some(unknown) = wanted
         .iter()
@@ -73,6 +85,7 @@ pub fn run(wanted: &[&str]) -> Result {
         let time = seconds(started.elapsed());
         lines.push(match outcome {
             Outcome::Done => format!("{name:9} ok       {time}"),
+            Outcome::Partly(left_out) => format!("{name:9} ok       {time}; {left_out}"),
             Outcome::Skipped(why) => format!("{name:9} SKIPPED  {why}"),
         });
     }
@@ -93,7 +106,12 @@ fn format() -> Result<Outcome> {
         }
     }
     check(&mut cargo(&["fmt", "--all", "--check"]))?;
-    check(&mut cargo(&["fmt", "--check", "--manifest-path", FUZZ]))?;
+    check(&mut cargo(&[
+        "fmt",
+        "--check",
+        "--manifest-path",
+        fuzz::MANIFEST,
+    ]))?;
     Ok(Outcome::Done)
 }
 
@@ -118,43 +136,11 @@ fn links() -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// Every crate that reaches a user must have one to choose that deny.toml allows. `cargo deny` looks
-/// at more, and takes minutes to build.
-fn licences() -> Result<Outcome> {
-    let rules: toml::Table = fs::read_to_string(root().join("deny.toml"))?.parse()?;
-    let allowed = rules.get("licenses").and_then(|rules| rules.get("allow"));
-    let allowed = allowed.and_then(toml::Value::as_array);
-    let allowed = allowed.ok_or("deny.toml has no list of licences")?;
-    let tree = capture(&mut cargo(&[
-        "tree",
-        "--package=slurm-straw",
-        "--edges=normal",
-        "--prefix=none",
-        "--format={p}|{l}",
-    ]))?;
-    let licences: BTreeMap<_, _> = tree
-        .lines()
-        .filter_map(|line| line.trim_end_matches(" (*)").split_once('|'))
-        .collect();
-    let refused: Vec<_> = licences
-        .iter()
-        // All parts of an AND are needed, one of an OR.
-        .filter(|(_, licence)| {
-            !licence.split(" AND ").all(|part| {
-                part.trim_matches(['(', ')'])
-                    .split(" OR ")
-                    .flat_map(|part| part.split('/'))
-                    .map(|choice| choice.trim_matches(['(', ')']))
-                    .any(|choice| allowed.iter().any(|one| one.as_str() == Some(choice)))
-            })
-        })
-        .map(|(name, licence)| format!("{name}: {licence}"))
-        .collect();
-    if refused.is_empty() {
-        return Ok(Outcome::Done);
-    }
-    let refused = refused.join(", ");
-    Err(format!("these crates have no licence that straw can be given out with: {refused}").into())
+fn deny() -> Result<Outcome> {
+    Ok(match deny::run()? {
+        None => Outcome::Done,
+        Some(left_out) => Outcome::Partly(left_out),
+    })
 }
 
 fn package() -> Result<Outcome> {
@@ -201,18 +187,15 @@ fn gates() -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-const FUZZ: &str = "crates/slurm-protocol/fuzz/Cargo.toml";
-
-/// Seconds for each fuzz target.
-const FUZZ_SECONDS: &str = "-max_total_time=5";
-
-/// What `cargo fuzz` hands to the compiler, less the sanitizer, which a stable one has not.
-const FUZZ_FLAGS: &str = "--cfg fuzzing -C debug-assertions -C passes=sancov-module \
-    -C llvm-args=-sanitizer-coverage-level=4 \
-    -C llvm-args=-sanitizer-coverage-inline-8bit-counters \
-    -C llvm-args=-sanitizer-coverage-pc-table";
+/// How long each target is fuzzed among the other steps, and by `--fuzz`.
+const GLANCE: Duration = Duration::from_secs(4);
+const LOOK: Duration = Duration::from_secs(60);
 
 fn fuzz() -> Result<Outcome> {
+    fuzz_for(GLANCE)
+}
+
+fn fuzz_for(time: Duration) -> Result<Outcome> {
     if Command::new("c++").arg("--version").output().is_err() {
         let installed = provision::install(&mut |line| say(line), &["g++"], "c++");
         if let Err(why) = installed {
@@ -225,77 +208,8 @@ fn fuzz() -> Result<Outcome> {
             };
         }
     }
-    let host = binary::host()?;
-    let target = binary::target().join("fuzz");
-    check(
-        cargo(&[
-            "build",
-            "--release",
-            "--target",
-            &host,
-            "--manifest-path",
-            FUZZ,
-        ])
-        .env("RUSTFLAGS", FUZZ_FLAGS)
-        .env("CARGO_TARGET_DIR", &target),
-    )?;
-    let seeds = target.join("seeds");
-    write_seeds(&seeds)?;
-    let sources = root().join(FUZZ).with_file_name("fuzz_targets");
-    for source in fs::read_dir(sources)? {
-        let name = source?.path();
-        let name = name.file_stem().unwrap_or_default().to_owned();
-        let corpus = target.join("corpus").join(&name);
-        fs::create_dir_all(&corpus)?;
-        say(&format!("fuzz: {}", name.to_string_lossy()));
-        let program = target.join(&host).join("release").join(&name);
-        let log = target.join(format!("{}.log", name.to_string_lossy()));
-        let status = Command::new(program)
-            .arg(FUZZ_SECONDS)
-            .arg(format!("-artifact_prefix={}/", target.display()))
-            .args([&corpus, &seeds])
-            .stderr(fs::File::create(&log)?)
-            .status()?;
-        if !status.success() {
-            let said = fs::read_to_string(&log)?;
-            let end: Vec<_> = said.lines().rev().take(30).collect();
-            let end: Vec<_> = end.into_iter().rev().collect();
-            return Err(format!("{}\n{}", end.join("\n"), log.display()).into());
-        }
-    }
+    fuzz::run(time)?;
     Ok(Outcome::Done)
-}
-
-/// The frames of the recorded replies, for the fuzzers to start from.
-fn write_seeds(directory: &Path) -> Result {
-    fs::create_dir_all(directory)?;
-    let wire = root().join("crates/slurm-protocol/tests/wire");
-    for file in fs::read_dir(wire)? {
-        let path = file?.path();
-        if path
-            .extension()
-            .is_none_or(|extension| extension != "jsonl")
-        {
-            continue;
-        }
-        let name = path
-            .file_stem()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        for (at, line) in std::io::BufReader::new(fs::File::open(&path)?)
-            .lines()
-            .enumerate()
-        {
-            let exchange: serde_json::Value = serde_json::from_str(&line?)?;
-            let reply = exchange["reply_b64"].as_str().unwrap_or_default();
-            let reply = STANDARD.decode(reply)?;
-            if let Some(frame) = reply.get(4..) {
-                fs::write(directory.join(format!("{name}-{at}")), frame)?;
-            }
-        }
-    }
-    Ok(())
 }
 
 fn live() -> Result<Outcome> {

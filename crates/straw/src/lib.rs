@@ -34,6 +34,9 @@ pub mod dns;
 mod doctor;
 pub mod endpoint;
 pub mod error;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod launch;
 pub mod network;
 mod signals;

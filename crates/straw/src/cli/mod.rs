@@ -32,6 +32,8 @@ use args::{Cli, Command, LogFormat, Output};
 use parse::parse;
 
 pub use settings::SettingsError;
+#[cfg(fuzzing)]
+pub(crate) use settings::read_settings;
 
 use crate::error::Error;
 use crate::launch::is_straws_name;

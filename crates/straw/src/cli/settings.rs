@@ -78,6 +78,14 @@ impl Settings {
     }
 }
 
+#[cfg(fuzzing)]
+pub(crate) fn read_settings(
+    text: &str,
+    keys: &[String],
+) -> Result<BTreeMap<String, Vec<String>>, String> {
+    read(text, keys).map_err(|problem| problem.to_string())
+}
+
 fn read(text: &str, keys: &[String]) -> Result<BTreeMap<String, Vec<String>>, Problem> {
     let table: Table = text
         .parse()

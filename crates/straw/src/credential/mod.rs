@@ -13,6 +13,8 @@ mod choose;
 mod command;
 mod error;
 mod file;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 mod jwt;
 mod munge;
 mod sack;

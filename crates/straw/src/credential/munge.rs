@@ -53,6 +53,14 @@ fn attempt(
     deadline: Instant,
 ) -> Result<Zeroizing<String>, CredentialError> {
     let mut munged = Connection::open(Service::Munge, path, deadline)?;
+    ask(&mut munged, payload, retry)
+}
+
+pub(super) fn ask(
+    munged: &mut Connection,
+    payload: &[u8],
+    retry: u8,
+) -> Result<Zeroizing<String>, CredentialError> {
     munged.send(&munged_request(payload, retry))?;
     let mut header = [0; MUNGED_HEADER];
     header.copy_from_slice(&munged.receive(MUNGED_HEADER)?);

@@ -17,6 +17,14 @@ pub(super) fn credential(
     deadline: Instant,
 ) -> Result<Zeroizing<String>, CredentialError> {
     let mut daemon = Connection::open(Service::Sack, path, deadline)?;
+    ask(&mut daemon, version, payload)
+}
+
+pub(super) fn ask(
+    daemon: &mut Connection,
+    version: ProtocolVersion,
+    payload: &[u8],
+) -> Result<Zeroizing<String>, CredentialError> {
     daemon.send(&sack_request(version, payload))?;
     let mut first = [0; 4];
     first.copy_from_slice(&daemon.receive(4)?);

@@ -85,6 +85,17 @@ impl Connection {
         }
     }
 
+    #[cfg(fuzzing)]
+    pub(super) fn over(service: Service, stream: UnixStream, deadline: Instant) -> Self {
+        let path = PathBuf::from("/run/socket");
+        Self {
+            service,
+            path,
+            stream,
+            deadline,
+        }
+    }
+
     /// Sends a request.
     pub(super) fn send(&mut self, request: &[u8]) -> Result<(), CredentialError> {
         let sent = remaining(self.deadline)

@@ -21,6 +21,8 @@
 mod config;
 mod error;
 mod exchange;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 mod hosts;
 mod query;
 mod srv;

@@ -6,6 +6,8 @@
 mod certificate;
 mod error;
 mod files;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 mod verify;
 
 use std::fmt;

@@ -14,6 +14,8 @@
 
 mod error;
 mod file;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 mod http;
 mod metrics;
 mod place;

@@ -1,8 +1,0 @@
-#![no_main]
-
-use slurm_protocol::MessageType;
-
-libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    slurm_protocol_fuzz::body(MessageType::RESPONSE_SLURM_RC, data);
-    slurm_protocol_fuzz::body(MessageType::RESPONSE_SLURM_RC_MSG, data);
-});
