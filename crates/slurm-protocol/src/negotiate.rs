@@ -12,7 +12,7 @@
 //!               │   └─ HTTP ─▶ probe newest ─┤
 //!               │ closed                     │
 //!               ▼                            │
-//!             ladder: request 23.11, 22.05, 21.08, 20.11 ──▶ answered
+//!             ladder: request 23.11, 22.05, 21.08, 20.11 ──▶ answered; HTTP: probe 25.05 again
 //!               │ all closed                 │
 //!               ▼                            │
 //!             probe newest ── RC, S ─────────┘
@@ -147,7 +147,11 @@ enum State {
     Pinned(ProtocolVersion),
     /// A version that was accepted before.
     Known(ProtocolVersion),
-    First,
+    /// Nothing is known. `again`: the connection was closed, and the next one answered in HTTP, as
+    /// by a slurmctld since 25.11; so the first one may have been lost on its way.
+    First {
+        again: bool,
+    },
     /// A rung of [`LADDER`].
     Ladder(usize),
     Newest {
@@ -156,8 +160,11 @@ enum State {
     /// A version that a probe found.
     Found(ProtocolVersion),
     /// A found version, probed for again after the request was met with silence: a controller
-    /// that is still there has refused the credential, one that is not was just restarted.
+    /// that is not there any more was just restarted.
     Confirm(ProtocolVersion),
+    /// The request once more, to one that is still there: it refuses the credential, or a
+    /// connection was lost.
+    Repeat(ProtocolVersion),
 }
 
 /// Why the newest version is probed for.
@@ -170,7 +177,7 @@ enum Before {
 impl Negotiation {
     /// With a controller of which nothing is known.
     pub fn unknown() -> Self {
-        Self::begin(State::First)
+        Self::begin(State::First { again: false })
     }
 
     /// With a controller that accepted this version before. Should it not any more, the
@@ -199,10 +206,11 @@ impl Negotiation {
     /// What to send now.
     pub fn attempt(&self) -> Attempt {
         match self.state {
-            State::Pinned(version) | State::Known(version) | State::Found(version) => {
-                Attempt::Request(version)
-            }
-            State::First => Attempt::Probe(FIRST),
+            State::Pinned(version)
+            | State::Known(version)
+            | State::Found(version)
+            | State::Repeat(version) => Attempt::Request(version),
+            State::First { .. } => Attempt::Probe(FIRST),
             State::Ladder(rung) => Attempt::Request(LADDER[rung]),
             State::Newest { .. } => Attempt::Probe(ProtocolVersion::NEWEST),
             State::Confirm(version) => Attempt::Probe(version),
@@ -228,8 +236,11 @@ impl Negotiation {
 
     fn closed(&self) -> Result<State, Outcome> {
         match self.state {
-            State::Known(_) => Ok(State::First),
-            State::First => Ok(State::Ladder(0)),
+            State::Known(_) => Ok(State::First { again: false }),
+            State::First { again: false } => Ok(State::Ladder(0)),
+            State::First { again: true } => Ok(State::Newest {
+                after: Before::Http,
+            }),
             State::Ladder(rung)
                 if LADDER
                     .get(rung + 1)
@@ -248,19 +259,23 @@ impl Negotiation {
             }
             | State::Pinned(_) => Err(Outcome::Silent),
             State::Found(version) => Ok(State::Confirm(version)),
-            State::Confirm(_) => Err(Outcome::Refused { silently: true }),
+            // Whoever is not there cannot be asked again.
+            State::Confirm(_) | State::Repeat(_) => Err(Outcome::Refused { silently: true }),
         }
     }
 
     fn http(&self) -> Result<State, Outcome> {
         match self.state {
-            State::Known(_) => Ok(State::First),
-            State::First | State::Ladder(_) => Ok(State::Newest {
+            State::Known(_) => Ok(State::First { again: false }),
+            State::Ladder(_) => Ok(State::First { again: true }),
+            State::First { .. } => Ok(State::Newest {
                 after: Before::Http,
             }),
-            State::Newest { .. } | State::Pinned(_) | State::Found(_) | State::Confirm(_) => {
-                Err(Outcome::Http)
-            }
+            State::Newest { .. }
+            | State::Pinned(_)
+            | State::Found(_)
+            | State::Confirm(_)
+            | State::Repeat(_) => Err(Outcome::Http),
         }
     }
 
@@ -294,9 +309,11 @@ impl Negotiation {
             && version >= self.oldest
             && controller.accepted_by_controller().contains(&version);
         match self.state {
-            State::Confirm(_) => Err(Outcome::Refused { silently: true }),
             // Once a version was settled on, being sent elsewhere again leads nowhere.
-            State::Pinned(_) | State::Found(_) => Err(Outcome::NoCommonVersion { controller }),
+            State::Pinned(_) | State::Found(_) | State::Repeat(_) => {
+                Err(Outcome::NoCommonVersion { controller })
+            }
+            State::Confirm(_) if common => Ok(State::Repeat(version)),
             _ if common => Ok(State::Found(version)),
             _ => Err(Outcome::NoCommonVersion { controller }),
         }

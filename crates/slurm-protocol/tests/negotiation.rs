@@ -259,7 +259,8 @@ fn a_refused_credential_is_told_from_a_version_where_the_controller_tells() {
 
 #[test]
 fn a_credential_can_be_refused_in_silence_after_the_probe() {
-    // 26.05 without auth/jwt. It is probed again, to tell it from one that was restarted.
+    // 26.05 without auth/jwt. It is probed again, to tell it from one that was restarted, and asked
+    // again, in case that the connection was lost.
     let version = ProtocolVersion::V25_05;
     let refusal = Answer::ReturnCode {
         version,
@@ -272,11 +273,39 @@ fn a_credential_can_be_refused_in_silence_after_the_probe() {
             negotiation.answer(Answer::Closed),
             Step::Send(Attempt::Probe(version))
         );
-        let silently = true;
-        assert_eq!(
-            negotiation.answer(last),
-            Step::Done(Outcome::Refused { silently })
-        );
+        let refused = Step::Done(Outcome::Refused { silently: true });
+        if last != Answer::Closed {
+            let request = Step::Send(Attempt::Request(version));
+            assert_eq!(negotiation.answer(last), request);
+        }
+        assert_eq!(negotiation.answer(Answer::Closed), refused);
+    }
+}
+
+#[test]
+fn a_connection_that_is_lost_is_not_taken_for_an_answer() {
+    for controller in Controller::all() {
+        // Those that close what they do not like say nothing to go by.
+        let ours = ProtocolVersion::V24_11..=ProtocolVersion::NEWEST;
+        let says_so = ours.contains(&controller.version());
+        let undisturbed = Course::of(&controller, Negotiation::unknown());
+        if !says_so || controller.cells.contains(&"C") || undisturbed.outcome != Outcome::Answered {
+            continue;
+        }
+        for lost in 0..undisturbed.attempts.len() {
+            let mut negotiation = Negotiation::unknown();
+            for at in 0.. {
+                let answer = match at == lost {
+                    true => Answer::Closed,
+                    false => controller.answer(negotiation.attempt()),
+                };
+                if let Step::Done(outcome) = negotiation.answer(answer) {
+                    assert_eq!(outcome, Outcome::Answered, "{}: {lost}", controller.name);
+                    break;
+                }
+                assert!(at < 9, "{}: {lost}", controller.name);
+            }
+        }
     }
 }
 

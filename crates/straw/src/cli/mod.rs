@@ -89,6 +89,7 @@ pub fn refuse_borrowed_rights() -> Option<ExitCode> {
     let of_others = getuid() != geteuid() || getgid() != getegid();
     let has_capabilities =
         || getxattr("/proc/self/exe", "security.capability", &mut [0_u8; 0][..]).is_ok();
+    // SAFETY: it takes a number, and reads what the kernel has put beside the arguments.
     #[allow(unsafe_code, reason = "rustix has it for runtimes only")]
     let was_careful = unsafe { libc::getauxval(libc::AT_SECURE) } != 0;
     if !was_careful || !(of_others || has_capabilities()) {
