@@ -51,6 +51,7 @@ pub fn trace(
     mut after: impl FnMut(),
 ) -> Ended {
     let traced = || Ok(ptrace::traceme()?);
+    // SAFETY: between fork and exec it makes system calls alone.
     #[allow(unsafe_code, reason = "there is no other way between fork and exec")]
     unsafe {
         command.pre_exec(traced);
