@@ -328,7 +328,9 @@ fn check(before: &ConfigSet, adapted: &Adapted) {
             assert!(found, "{} is gone", line.escape_ascii());
         }
     }
-    for change in &adapted.changes {
-        assert!(!change.to_string().contains(['\n', '\x1b']), "{change:?}");
+    let changes = adapted.changes.iter().map(ToString::to_string);
+    let findings = adapted.findings.iter().map(ToString::to_string);
+    for line in changes.chain(findings) {
+        assert!(!line.contains(char::is_control), "{line:?}");
     }
 }

@@ -98,12 +98,13 @@ impl ByHand {
                 continue;
             }
             done.push(key);
-            let values: Vec<_> = self
-                .set
-                .iter()
-                .filter(|(other, _)| other.eq_ignore_ascii_case(key))
-                .map(|(_, value)| value.as_str())
-                .collect();
+            let same = |(other, _): &&(String, String)| other.eq_ignore_ascii_case(key);
+            let mut values: Vec<&str> = Vec::new();
+            for (_, value) in self.set.iter().filter(same) {
+                if !values.contains(&value.as_str()) {
+                    values.push(value);
+                }
+            }
             set(work, key, &values);
         }
     }

@@ -677,6 +677,7 @@ fn by_hand() {
             set("SlurmctldHost=b(10.0.0.2)"),
             set("NodeName=x CPUs=1"),
             set("DebugFlags=Steps"),
+            set("debugflags=Steps"),
         ],
         unset: vec![ByHand::parse_unset("prologFlags").unwrap()],
     };
@@ -715,6 +716,18 @@ fn what_cannot_be_set() {
     let quoted = ByHand::parse_set("a=\"b c\"").unwrap();
     assert_eq!(quoted, ("a".to_owned(), "b c".to_owned()));
     assert!(ByHand::parse_unset("").is_err());
+}
+
+#[test]
+fn nothing_is_handed_on_that_a_terminal_would_obey() {
+    let root = Root::new();
+    let conf = format!("{HEAD}SlurmUser=a\x1b[2J\nSlurmctldHost=b\x1b[2J\nAuthType=\x1b[2J\n");
+    let resolves = |_: &str| false;
+    let container = root.container((26, 5)).method(None).resolver(&resolves);
+    let outcome = outcome(&container, &[("slurm.conf", &conf)]);
+    let said = [outcome.changes(), outcome.findings()].concat();
+    assert!(said.len() >= 4, "{said:?}");
+    assert!(said.iter().all(|line| !line.contains('\x1b')), "{said:?}");
 }
 
 #[test]

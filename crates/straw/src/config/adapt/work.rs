@@ -7,7 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::{Adapted, Change, Container, Finding, Severity};
-use crate::config::slurm_conf::{Conf, Edit, Kind, Pair, Statement};
+use crate::config::slurm_conf::{Conf, Edit, Kind, Pair, Statement, clean};
 use crate::config::{ConfigSet, FileName};
 use crate::text::brief;
 
@@ -362,7 +362,7 @@ impl<'a> Work<'a> {
             line: edit.line,
             before: edit.before,
             after: edit.after,
-            reason: reason.into_owned(),
+            reason: clean(&reason).into_owned(),
         });
     }
 
@@ -380,7 +380,7 @@ impl<'a> Work<'a> {
             severity,
             file: place.map(|place| self.files[place.file].0.to_string()),
             line,
-            message: brief(&message.into()).into_owned(),
+            message: brief(&clean(&message.into())).into_owned(),
             hint: brief(&hint.into()).into_owned(),
         };
         if self.findings.len() < MOST_FINDINGS && !self.findings.contains(&finding) {

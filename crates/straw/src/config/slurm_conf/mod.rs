@@ -331,7 +331,7 @@ pub fn written(value: &str) -> String {
 }
 
 /// A text that stays on its line and that no terminal obeys.
-fn clean(text: &str) -> Cow<'_, str> {
+pub fn clean(text: &str) -> Cow<'_, str> {
     if !text.contains(char::is_control) {
         return Cow::Borrowed(text);
     }
