@@ -61,6 +61,8 @@ pub fn install() -> Result<PathBuf> {
                 "--debug",
                 "--no-default-features",
             ])
+            // Not with the repository's own flags.
+            .current_dir("/")
             .args(["cargo-deny", "--version", RELEASE])
             .arg("--root")
             .arg(&place)
@@ -72,8 +74,9 @@ pub fn install() -> Result<PathBuf> {
 }
 
 fn is_reachable() -> bool {
-    Command::new("git")
-        .args(["ls-remote", "--exit-code", ADVISORIES, "HEAD"])
+    // A network that swallows what is sent would keep us waiting.
+    Command::new("timeout")
+        .args(["20", "git", "ls-remote", "--exit-code", ADVISORIES, "HEAD"])
         .env("GIT_TERMINAL_PROMPT", "0")
         .output()
         .is_ok_and(|output| output.status.success())
