@@ -284,6 +284,23 @@ fn the_default_of_select_type() {
 }
 
 #[test]
+fn the_default_of_select_type_goes_by_the_line_that_is_left() {
+    let root = Root::new();
+    let outcome = outcome(
+        &root.container((22, 5)),
+        &[(
+            "slurm.conf",
+            &format!("{HEAD}SelectTypeParameters=CR_CPU\nSelectTypeParameters=New\n"),
+        )],
+    );
+    assert!(
+        outcome
+            .file("slurm.conf")
+            .ends_with("\nSelectType=select/cons_tres\n")
+    );
+}
+
+#[test]
 fn cred_slurm_is_in_auth_slurm() {
     let root = Root::new();
     root.put("plugins/auth_slurm.so", "");

@@ -86,13 +86,6 @@ pub const RULES: &[Rule] = &[
         apply: plugins::missing,
     },
     Rule {
-        name: "select-default",
-        fact: "Where SelectType is not set, 22.05 takes select/linear, newer ones \
-               select/cons_tres: what a newer cluster says of cores in SelectTypeParameters then \
-               ends commands, so SelectType=select/cons_tres is added.",
-        apply: plugins::select_default,
-    },
-    Rule {
         name: "auth-plugin",
         fact: "Commands need the plugin of AuthType, or auth/jwt where a token is given. Nothing \
                can stand in for it, so it is only reported.",
@@ -110,6 +103,13 @@ pub const RULES: &[Rule] = &[
                SelectTypeParameters or TaskPluginParam ends every command; they are of no use to a \
                client, so the word is taken out. In keys that a client heeds it is only reported.",
         apply: flags::unknown,
+    },
+    Rule {
+        name: "select-default",
+        fact: "Where SelectType is not set, 22.05 takes select/linear, newer ones \
+               select/cons_tres: what a newer cluster says of cores in SelectTypeParameters then \
+               ends commands, so SelectType=select/cons_tres is added.",
+        apply: plugins::select_default,
     },
     Rule {
         name: "namespace",
