@@ -600,6 +600,21 @@ fn names_of_controllers() {
 }
 
 #[test]
+fn a_name_of_the_cluster_that_is_empty_does_not_count() {
+    let root = Root::new();
+    let files = [
+        (
+            "slurm.conf",
+            "ClusterName=lab\nSlurmctldHost=ctl1\nClusterName=\n",
+        ),
+        ("plugstack.conf", "Include %c.conf\n"),
+        ("lab.conf", "required gone.so\n"),
+    ];
+    let outcome = outcome(&root.container((26, 5)), &files);
+    assert_eq!(outcome.changes().len(), 2);
+}
+
+#[test]
 fn spank_plugins() {
     let root = Root::new();
     root.put("plugins/here.so", "");

@@ -176,7 +176,7 @@ impl<'a> Work<'a> {
         let cluster = self.cluster.get_or_init(|| {
             self.statements(SLURM_CONF)
                 .filter_map(|statement| statement.pairs().next())
-                .filter(|pair| pair.is("ClusterName"))
+                .filter(|pair| pair.is("ClusterName") && !pair.is_empty())
                 .last()
                 .map(|pair| pair.value_text().to_lowercase())
                 .unwrap_or_default()
