@@ -18,7 +18,7 @@
 //!             probe newest ── RC, S ─────────┘
 //!               │ closed
 //!               ▼
-//!             silent
+//!             silent                         refused in silence: probed for and asked once more
 //! ```
 //!
 //! A probe is a REQUEST_PING without a credential. A credential goes out only to a peer that has

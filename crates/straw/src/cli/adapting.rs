@@ -59,6 +59,28 @@ pub(super) fn adapt_here(
     fetched: &Fetched<ResponseConfig>,
     by_hand: &ByHand,
 ) -> Adapted {
+    in_container(query, fetched, |container| {
+        adapt::adapt(set, container, by_hand)
+    })
+}
+
+/// The same, unless no command of Slurm's is here to be broken.
+pub(super) fn adapt_commands(
+    set: &ConfigSet,
+    query: &Query,
+    fetched: &Fetched<ResponseConfig>,
+) -> Option<Adapted> {
+    in_container(query, fetched, |container| {
+        let has_slurm = container.has_slurm();
+        has_slurm.then(|| adapt::adapt(set, container, &ByHand::default()))
+    })
+}
+
+fn in_container<T>(
+    query: &Query,
+    fetched: &Fetched<ResponseConfig>,
+    look: impl FnOnce(&Container<'_>) -> T,
+) -> T {
     // Of names that there is no time for nothing is said.
     let give_up = Instant::now() + RESOLVING_ALL;
     let standby = fetched.standby.iter().map(|(controller, _)| controller);
@@ -68,13 +90,7 @@ pub(super) fn adapt_here(
         let is_known = reached.iter().any(|controller| controller.host == host);
         is_known || now >= give_up || System.addresses(host, give_up.min(now + RESOLVING)).is_ok()
     };
-    let container = here(query, fetched).resolver(&resolves);
-    adapt::adapt(set, &container, by_hand)
-}
-
-/// Whether Slurm's commands are here, to be broken by anything.
-pub(super) fn has_slurm() -> bool {
-    Container::here().search_path(search_path()).has_slurm()
+    look(&here(query, fetched).resolver(&resolves))
 }
 
 fn here<'a>(query: &Query, fetched: &Fetched<ResponseConfig>) -> Container<'a> {

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use slurm_protocol::ResponseConfig;
 
-use super::adapting::{self, Adapting, adapt_here, has_slurm};
+use super::adapting::{self, Adapting, adapt_commands, adapt_here};
 use super::args::{Fetch, Output};
 use super::{Environment, plan, print, print_json, say};
-use crate::config::adapt::{Adapted, ByHand, Severity};
+use crate::config::adapt::{Adapted, Severity};
 use crate::config::{self, CA_CERT, Change, ConfigSet, Known, Origin, Written};
 use crate::controller::{self, Fetched};
 use crate::error::Error;
@@ -86,8 +86,11 @@ pub(super) fn run(
                 .files
                 .iter()
                 .any(|(_, change)| *change == Change::Written);
-            if is_new && !arguments.adapt && has_slurm() {
-                warn(&adapt_here(&set, &query, &fetched, &ByHand::default()));
+            if is_new
+                && !arguments.adapt
+                && let Some(adapted) = adapt_commands(&set, &query, &fetched)
+            {
+                warn(&adapted);
             }
             report(
                 &fetched,

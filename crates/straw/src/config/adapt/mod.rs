@@ -35,6 +35,8 @@ pub use container::{Container, Reached};
 pub use report::{Change, Finding, Severity};
 pub use rules::{RULES, Rule};
 
+use memchr::memchr_iter;
+
 use super::ConfigSet;
 use work::Work;
 
@@ -70,6 +72,13 @@ pub fn adapt(set: &ConfigSet, container: &Container<'_>, by_hand: &ByHand) -> Ad
 
 /// Applies no rule, only what was asked for by hand.
 pub fn only_by_hand(set: &ConfigSet, by_hand: &ByHand) -> Adapted {
+    if *by_hand == ByHand::default() {
+        return Adapted {
+            set: set.clone(),
+            changes: Vec::new(),
+            findings: Vec::new(),
+        };
+    }
     if let Some(left) = too_large(set) {
         return left;
     }
@@ -84,7 +93,7 @@ fn too_large(set: &ConfigSet) -> Option<Adapted> {
     let contents = || set.files().map(|(_, file)| file.content.as_slice());
     let bytes: usize = contents().map(<[u8]>::len).sum();
     let lines = || -> usize {
-        let ends = |content: &[u8]| content.iter().filter(|byte| **byte == b'\n').count();
+        let ends = |content: &[u8]| memchr_iter(b'\n', content).count();
         contents().map(ends).sum()
     };
     (bytes > LARGEST || lines() > MOST_LINES).then(|| Adapted {
