@@ -32,13 +32,15 @@ enum Behaviour {
     Refuses,
     /// Takes no connection, and says nothing.
     BlackHole,
-    /// Takes a connection after three seconds only, and serves as one of 26.05.
+    /// Takes a connection after two and a half seconds only, and serves as one of 26.05.
     Far,
     /// Takes the connection, and says nothing.
     Mute,
     /// Closes it after a while, as a controller of 25.05 does that wants TLS.
     ClosesLate,
 }
+
+const FAR: Duration = Duration::from_millis(2500);
 
 struct World {
     start: Instant,
@@ -142,11 +144,9 @@ impl Network for World {
             .map_or(Behaviour::Refuses, |(_, _, behaviour)| *behaviour);
         let version = ProtocolVersion(u16::from_be_bytes([request[4], request[5]]));
         let behaviour = match behaviour {
-            Behaviour::Far if connect_by - self.now() < Duration::from_secs(3) => {
-                Behaviour::BlackHole
-            }
+            Behaviour::Far if connect_by - self.now() < FAR => Behaviour::BlackHole,
             Behaviour::Far => {
-                self.pass(Duration::from_secs(3));
+                self.pass(FAR);
                 Behaviour::Serves(V26_05)
             }
             behaviour => behaviour,
@@ -308,6 +308,20 @@ fn one_that_is_slow_to_connect_is_asked_again() {
     let world = World::new(&[slow]);
     fetch(&query("10.0.0.1"), &world).unwrap();
     assert_eq!(world.seen().len(), 2, "{:?}", world.seen());
+}
+
+#[test]
+fn nobody_is_asked_again_without_time() {
+    // A credential would have to be made first, and that it could not be in no time at all would
+    // be taken for the fault of its socket.
+    let holes = [(A, 0, Behaviour::BlackHole), (B, 0, Behaviour::BlackHole)];
+    for (timeout, asked) in [(2, 2), (4, 2), (10, 4)] {
+        let world = World::new(&holes);
+        let mut query = query("10.0.0.1,10.0.0.2");
+        query.timeout = Duration::from_secs(timeout);
+        assert_eq!(failed(&query, &world).0, ExitCode::Unreachable);
+        assert_eq!(world.seen().len(), asked, "{timeout} s");
+    }
 }
 
 #[test]
