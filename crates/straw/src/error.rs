@@ -104,7 +104,9 @@ impl ExitCode {
 #[non_exhaustive]
 pub enum Error {
     /// The program has rights that its user does not have.
-    #[error("straw is set-user-ID, set-group-ID or has capabilities, and works for nobody so")]
+    #[error(
+        "straw is set-user-ID, set-group-ID or has capabilities, and does no work with such rights"
+    )]
     BorrowedRights,
     /// A controller's address makes no sense.
     #[error(transparent)]

@@ -32,6 +32,9 @@ impl Failures {
                  otherwise), and can this container reach it?",
             ),
             Reason::Transport(error) => self.transport_hint(error),
+            Reason::Standby(_) if self.all().len() > 1 => {
+                self.or_wait("the backup takes over SlurmctldTimeout after the primary went down")
+            }
             Reason::Standby(_) => self.or_wait(
                 "name the primary controller as well, separated by a comma; if it is down, the \
                  backup takes over after SlurmctldTimeout",

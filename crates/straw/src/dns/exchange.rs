@@ -150,12 +150,12 @@ fn left(deadline: Instant) -> io::Result<Duration> {
 }
 
 impl Asked<'_> {
-    /// Reads a message, if it is one and it answers this question.
     #[cfg(fuzzing)]
     pub(super) fn id(&self) -> u16 {
         self.id
     }
 
+    /// Reads a message, if it is one and it answers this question.
     pub(super) fn reply(&self, message: &mut [u8]) -> Option<Reply> {
         let header = message.get_mut(..HEADER)?;
         let code = ResponseCode(header[3] & 0x0f);

@@ -55,15 +55,18 @@ impl ByHand {
         let (key, value) = text
             .split_once('=')
             .ok_or_else(|| ByHandError::NoValue(shown()))?;
-        let (key, value) = (Self::parse_unset(key)?, unquoted(key, value.trim()));
-        let reason = if value.is_empty() {
+        let (key, written) = (Self::parse_unset(key)?, value.trim());
+        let value = unquoted(&key, written);
+        let reason = if written.is_empty() {
             "it is empty, which Slurm takes for an error; --unset removes a key"
         } else if value.contains(char::is_control) {
             "there is a control character in it"
         } else if value.ends_with('\\') {
             "a backslash at its end would join the next line to it"
-        } else if !is_read_back(&key, value) {
+        } else if !is_read_back(&key, value) && value.contains('"') {
             "Slurm would read another one, because of its quotes"
+        } else if !is_read_back(&key, value) {
+            "behind the first value there is more than KEY=VALUE"
         } else {
             return Ok((key, value.to_owned()));
         };
@@ -158,7 +161,7 @@ fn unquoted<'a>(key: &str, value: &'a str) -> &'a str {
         .strip_prefix('"')
         .and_then(|rest| rest.strip_suffix('"'));
     inner
-        .filter(|inner| !is_list(key) && !inner.is_empty() && !inner.contains('"'))
+        .filter(|inner| !is_list(key) && !inner.contains('"'))
         .unwrap_or(value)
 }
 

@@ -745,6 +745,9 @@ fn what_cannot_be_set() {
     for text in ["a=b \"c", "a=\"b c", "a=\"b\"c", "NodeName=n A=\"b\" c"] {
         assert!(error(text).contains("because of its quotes"), "{text}");
     }
+    assert!(error("NodeName=n1 CPUs").contains("more than KEY=VALUE"));
+    let empty = ByHand::parse_set("a=\"\"").unwrap();
+    assert_eq!(empty, ("a".to_owned(), String::new()));
     let quoted = ByHand::parse_set("a=\"b c\"").unwrap();
     assert_eq!(quoted, ("a".to_owned(), "b c".to_owned()));
     assert!(ByHand::parse_unset("").is_err());

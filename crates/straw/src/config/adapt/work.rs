@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use super::{Adapted, Change, Container, Finding, Severity};
@@ -57,6 +58,9 @@ pub(super) enum Action {
     Replace { value: String, reason: String },
 }
 
+/// Where plugins are, and the names of the files there.
+type Plugins = (Vec<PathBuf>, Option<BTreeSet<OsString>>);
+
 /// A set that is being adapted.
 pub(super) struct Work<'a> {
     pub(super) container: &'a Container<'a>,
@@ -70,7 +74,7 @@ pub(super) struct Work<'a> {
     changes: Vec<Change>,
     findings: Vec<Finding>,
     /// Where plugins are, and the names of the files there, once a rule looks for one.
-    plugins: OnceCell<Option<(Vec<PathBuf>, BTreeSet<OsString>)>>,
+    plugins: OnceCell<Option<Plugins>>,
 }
 
 impl<'a> Work<'a> {
@@ -275,15 +279,16 @@ impl<'a> Work<'a> {
     pub(super) fn has_plugin(&self, name: &str) -> bool {
         match self.plugins.get_or_init(|| self.plugins()) {
             None => true,
-            Some((directories, _)) if name.contains('/') => directories
+            Some((_, Some(names))) if !name.contains('/') => names.contains(OsStr::new(name)),
+            Some((directories, _)) => directories
                 .iter()
                 .any(|directory| directory.join(name).is_file()),
-            Some((_, names)) => names.contains(OsStr::new(name)),
         }
     }
 
     /// One look for all that is asked for: to look for each takes its time on some file systems.
-    fn plugins(&self) -> Option<(Vec<PathBuf>, BTreeSet<OsString>)> {
+    /// Without names where a directory cannot be listed, which says nothing of what is in it.
+    fn plugins(&self) -> Option<Plugins> {
         let directories: Vec<_> = match self.value("PluginDir") {
             Some(value) => {
                 let directories = value.split(':').take(MOST_DIRECTORIES);
@@ -291,13 +296,24 @@ impl<'a> Work<'a> {
             }
             None => vec![self.container.plugin_directory()?.to_owned()],
         };
-        let entries = directories.iter().flat_map(fs::read_dir);
         let is_file = |entry: &fs::DirEntry| match entry.file_type() {
             Ok(kind) if kind.is_symlink() => entry.path().is_file(),
             kind => kind.is_ok_and(|kind| kind.is_file()),
         };
-        let entries = entries.flatten().flatten().filter(is_file);
-        let names = entries.map(|entry| entry.file_name()).collect();
+        let list = |directory: &PathBuf| match fs::read_dir(directory) {
+            Ok(entries) => entries.collect::<Result<Vec<_>, _>>(),
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                Ok(Vec::new())
+            }
+            Err(error) => Err(error),
+        };
+        let entries: Result<Vec<_>, _> = directories.iter().map(list).collect();
+        let names = entries.ok().map(|entries| {
+            let files = entries.into_iter().flatten().filter(is_file);
+            files.map(|entry| entry.file_name()).collect()
+        });
         Some((directories, names))
     }
 

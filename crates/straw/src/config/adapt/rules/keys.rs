@@ -32,7 +32,6 @@ pub(super) fn unknown(work: &mut Work<'_>) {
     let places = work.places();
     let mut keys: BTreeMap<Table, BTreeSet<String>> = BTreeMap::new();
     // Thousands of lines of nodes have the same keys.
-    // Thousands of lines of nodes have the same keys.
     let mut before = Vec::new();
     for &place in &places {
         for (at, key) in keys_of(work, place).enumerate() {
