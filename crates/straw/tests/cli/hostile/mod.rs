@@ -11,9 +11,10 @@ mod sizes;
 mod sockets;
 mod terminal;
 
-use std::process::Output;
+use std::process::{Command, Output};
 
 use crate::fake::{Fake, config};
+use crate::straw::Straw;
 
 /// A controller that gives out these files, whatever their names and contents.
 fn serving(files: Vec<(Vec<u8>, Vec<u8>)>) -> Fake {
@@ -30,6 +31,19 @@ fn with_slurm_conf(more: &[(&[u8], &[u8])]) -> Vec<(Vec<u8>, Vec<u8>)> {
     files
         .map(|(name, content)| (name.to_vec(), content.to_vec()))
         .collect()
+}
+
+/// Runs a shell script in which `"$@"` is straw with these arguments.
+fn in_shell(script: &str, straw: &Straw) -> Output {
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", script, "sh"]);
+    shell.arg(straw.command.get_program());
+    shell.args(straw.command.get_args());
+    shell.env_clear().current_dir(straw.path());
+    for (name, value) in straw.command.get_envs() {
+        shell.env(name, value.unwrap());
+    }
+    shell.output().unwrap()
 }
 
 /// What a program said, on both streams.

@@ -1,10 +1,10 @@
 //! Replies that cost their sender little. What they cost straw is bounded by what came: the memory that
 //! it may have is limited here, and no time is asserted but one that no sane run takes.
 
-use std::process::{Command, Output};
+use std::process::Output;
 use std::time::{Duration, Instant};
 
-use super::{assert_ends, serving, with_slurm_conf};
+use super::{assert_ends, in_shell, serving, with_slurm_conf};
 use crate::fake::{Fake, message};
 use crate::straw::Straw;
 
@@ -13,16 +13,8 @@ const HANG: Duration = Duration::from_secs(60);
 /// Runs straw with no more address space than this, in MiB.
 fn within(mebibytes: u64, straw: &Straw) -> Output {
     let begin = Instant::now();
-    let mut limited = Command::new("/bin/sh");
     let script = format!("ulimit -v {} && exec \"$@\"", mebibytes * 1024);
-    limited.args(["-c", &script, "sh"]);
-    limited.arg(straw.command.get_program());
-    limited.args(straw.command.get_args());
-    limited.env_clear().current_dir(straw.path());
-    for (name, value) in straw.command.get_envs() {
-        limited.env(name, value.unwrap());
-    }
-    let output = limited.output().unwrap();
+    let output = in_shell(&script, straw);
     assert!(begin.elapsed() < HANG, "{:?}", begin.elapsed());
     output
 }
