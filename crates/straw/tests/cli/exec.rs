@@ -13,7 +13,7 @@ use slurm_protocol::ProtocolVersion;
 
 use crate::fake::{Act, Fake, config, return_code};
 use crate::messages::golden;
-use crate::straw::{Straw, program, token};
+use crate::straw::{Straw, copy_to, program, token};
 
 const V26_05: ProtocolVersion = ProtocolVersion::V26_05;
 /// One that no rule finds anything wrong with, with Slurm here or without.
@@ -400,11 +400,8 @@ fn shims_do_not_go_round_in_circles() {
     let path = ["a", "b"].map(|name| {
         let directory = root.path().join(name);
         fs::create_dir(&directory).unwrap();
-        // Copies, which nothing tells from a command. `cp` makes them: what this process has open for
-        // writing, a child of another test's can still hold, and the copy would be "text file busy".
-        let mut copy = Command::new("cp");
-        let copied = copy.arg(program()).arg(directory.join("sinfo")).status();
-        assert!(copied.unwrap().success());
+        // Copies, which nothing tells from a command.
+        copy_to(&directory.join("sinfo"));
         directory.into_os_string()
     });
     let path = path.join(&OsString::from(":"));

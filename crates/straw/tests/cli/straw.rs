@@ -54,6 +54,13 @@ pub fn program() -> PathBuf {
     env!("CARGO_BIN_EXE_straw").into()
 }
 
+/// A copy of the program. `cp` makes it: what this process has open for writing, a child of another
+/// test's can still hold, and the copy would be "text file busy".
+pub fn copy_to(path: &Path) {
+    let copied = Command::new("cp").arg(program()).arg(path).status();
+    assert!(copied.unwrap().success());
+}
+
 /// A token of alice's that expires in so many seconds.
 pub fn token(lifespan: i64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();

@@ -13,7 +13,7 @@ use std::process::{Command, Output};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use super::{assert_ends, assert_harmless, said, serving, with_slurm_conf};
-use crate::straw::{Straw, program, token};
+use crate::straw::{Straw, copy_to, program, token};
 
 /// All variables that straw reads.
 fn variables() -> BTreeSet<String> {
@@ -177,12 +177,6 @@ fn script(path: &Path, text: &str) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-fn copy(to: &Path) {
-    // `cp`: see `exec::shims_do_not_go_round_in_circles`.
-    let copied = Command::new("cp").arg(program()).arg(to).status();
-    assert!(copied.unwrap().success());
-}
-
 /// What a PATH can be made of to have a shim find itself.
 #[test]
 fn a_path_that_leads_back() {
@@ -193,7 +187,7 @@ fn a_path_that_leads_back() {
     }
     symlink(program(), at("shims/sinfo")).unwrap();
     symlink(at("shims/sinfo"), at("links/sinfo")).unwrap();
-    copy(&at("copies/sinfo"));
+    copy_to(&at("copies/sinfo"));
     fs::hard_link(at("copies/sinfo"), at("more/sinfo")).unwrap();
     symlink("squeue", at("loops/sinfo")).unwrap();
     symlink("sinfo", at("loops/squeue")).unwrap();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{CWD, FileType, FlockOperation, Mode, flock, mknodat};
 
 use super::{assert_ends, serving, with_slurm_conf};
-use crate::straw::{Straw, program, token};
+use crate::straw::{Straw, copy_to, token};
 
 /// One that straw is run as, and one that is there first.
 const USER: u32 = 40_001;
@@ -38,14 +38,7 @@ fn a_store_in_tmp_that_somebody_made_first_is_not_used() {
     let root = tempfile::tempdir_in("/var/tmp").unwrap();
     fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let straw = root.path().join("straw");
-    assert!(
-        Command::new("cp")
-            .arg(program())
-            .arg(&straw)
-            .status()
-            .unwrap()
-            .success()
-    );
+    copy_to(&straw);
     for kind in [
         "nothing",
         "directory",

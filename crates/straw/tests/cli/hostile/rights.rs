@@ -9,19 +9,10 @@ use std::process::{Command, Output};
 use rustix::fs::{StatVfsMountFlags, XattrFlags, setxattr, statvfs};
 
 use super::assert_ends;
-use crate::straw::{program, token};
+use crate::straw::{copy_to, token};
 
 const NOBODY: u32 = 65534;
 const HINT: &str = "who calls it decides";
-
-/// A copy of straw's that others can call.
-fn copy(directory: &Path) -> std::path::PathBuf {
-    fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
-    let copy = directory.join("straw");
-    let copied = Command::new("cp").arg(program()).arg(&copy).status();
-    assert!(copied.unwrap().success());
-    copy
-}
 
 /// Calls it as somebody else, with a file to read that must not be.
 fn call(program: &Path, name: &str, user: u32) -> Output {
@@ -53,7 +44,10 @@ fn set_user_id_is_refused_before_anything_is_read() {
         );
         return;
     }
-    let copy = copy(directory.path());
+    // Others can call it.
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
+    let copy = directory.path().join("straw");
+    copy_to(&copy);
     let secret = copy.with_file_name("token");
     fs::write(&secret, token(60)).unwrap();
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
