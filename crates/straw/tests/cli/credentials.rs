@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use crate::fake::{Act, Fake, message, return_code};
+use crate::fake::{self, Act, Fake, message, return_code};
 use crate::messages::golden;
 use crate::straw::{Straw, sign, token};
 
@@ -153,15 +153,14 @@ pub fn errors() -> BTreeSet<String> {
         ("token-new-expired", "", token(-60)),
         ("token-of-another", "--for bob", token(60)),
     ] {
-        let body = reply(&token);
-        let fake = Fake::answers(move |version| message(version, 5040, &body));
+        let fake = Fake::answers(move |version| fake::token(version, &token));
         let server = fake.address.to_string();
         let mut arguments = vec!["token", "renew", &server, "--write", "token"];
         arguments.extend(more.split_whitespace());
         let straw = Straw::with_token(&arguments);
         meet(golden(name, straw, &[&fake]));
     }
-    let good = Fake::answers(|version| message(version, 5040, &new_token()));
+    let good = gives_tokens();
     let server = good.address.to_string();
     let straw = Straw::with_token(&["token", "renew", &server, "--write", "/dev/null"]);
     meet(golden("token-into-device", straw, &[&good]));
@@ -185,16 +184,9 @@ fn with_socket(server: &str, method: &str, more: &str, answer: Option<&'static [
     straw
 }
 
-/// The body of a reply with a token of alice's that is good for an hour.
-fn new_token() -> Vec<u8> {
-    reply(&token(3600))
-}
-
-fn reply(token: &str) -> Vec<u8> {
-    let mut body = (token.len() as u32 + 1).to_be_bytes().to_vec();
-    body.extend(token.as_bytes());
-    body.push(0);
-    body
+/// A controller that gives out tokens of alice's that are good for an hour.
+fn gives_tokens() -> Fake {
+    Fake::answers(|version| fake::token(version, &token(3600)))
 }
 
 /// In a place where clap, and not straw, says what is wrong with it.
@@ -228,7 +220,7 @@ fn a_token_is_in_no_message_about_arguments() {
 
 #[test]
 fn a_new_token_goes_where_it_was_asked_to_be() {
-    let fake = Fake::answers(|version| message(version, 5040, &new_token()));
+    let fake = gives_tokens();
     let server = fake.address.to_string();
     let old = token(30);
     let renew = |more: &str| {
@@ -280,7 +272,7 @@ fn a_new_token_goes_where_it_was_asked_to_be() {
 
 #[test]
 fn what_is_asked_for_is_on_the_wire() {
-    let fake = Fake::answers(|version| message(version, 5040, &new_token()));
+    let fake = gives_tokens();
     let server = fake.address.to_string();
     for (more, body) in [
         ("", &b"\0\0\0\0\0\0\0\0"[..]),

@@ -11,7 +11,7 @@ use serde_json::Value;
 use slurm_protocol::ProtocolVersion;
 
 use crate::credentials::{MUNGE, daemon};
-use crate::fake::{Act, Fake, Seen, config, message, return_code};
+use crate::fake::{self, Act, Fake, Seen, config, message, return_code};
 use crate::messages::golden_of;
 use crate::straw::{Straw, program, sign, token};
 use crate::tls;
@@ -64,13 +64,7 @@ fn answer(seen: &Seen, own: ProtocolVersion, files: &[(&str, &str)], ahead: i64)
         return return_code(seen.version, 1007);
     }
     match u16::from_be_bytes([seen.bytes[8], seen.bytes[9]]) {
-        5039 => {
-            let token = made(ahead);
-            let mut body = (token.len() as u32 + 1).to_be_bytes().to_vec();
-            body.extend(token.as_bytes());
-            body.push(0);
-            message(seen.version, 5040, &body)
-        }
+        5039 => fake::token(seen.version, &made(ahead)),
         // REQUEST_CONFIG: its flags are the last but its port.
         _ if seen.bytes.ends_with(&[0, 0, 0, 1, 0, 0]) => return_code(seen.version, 2010),
         _ => config(seen.version, files),

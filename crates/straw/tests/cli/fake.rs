@@ -132,6 +132,20 @@ pub fn return_code(version: ProtocolVersion, code: u32) -> Vec<u8> {
     message(version, 8001, &code.to_be_bytes())
 }
 
+/// RESPONSE_AUTH_TOKEN with this token.
+pub fn token(version: ProtocolVersion, token: &str) -> Vec<u8> {
+    let mut body = Vec::new();
+    push(&mut body, token.as_bytes());
+    message(version, 5040, &body)
+}
+
+/// A text as it is packed: its length, with the zero behind it.
+fn push(body: &mut Vec<u8>, text: &[u8]) {
+    body.extend((text.len() as u32 + 1).to_be_bytes());
+    body.extend(text);
+    body.push(0);
+}
+
 fn refusal(version: ProtocolVersion) -> Vec<u8> {
     return_code(version, Errno::SLURM_PROTOCOL_AUTHENTICATION_ERROR.0)
 }
@@ -147,9 +161,7 @@ pub fn config(version: ProtocolVersion, files: &[(impl AsRef<[u8]>, impl AsRef<[
             body.push(stem.is_some().into());
         }
         for text in [stem.unwrap_or(name), content] {
-            body.extend((text.len() as u32 + 1).to_be_bytes());
-            body.extend(text);
-            body.push(0);
+            push(&mut body, text);
         }
     }
     body.extend([0; 4]);

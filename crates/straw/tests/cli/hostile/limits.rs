@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 
 use super::{assert_harmless, in_shell, said, serving, with_slurm_conf};
-use crate::fake::{Fake, message};
+use crate::fake::{self, Fake};
 use crate::straw::{Straw, token};
 
 #[test]
@@ -62,14 +62,9 @@ fn a_limit_on_files_is_the_commands_own_as_well() {
 #[test]
 fn standard_streams_that_are_closed_get_nothing_of_anybodys() {
     let secret = token(3000);
-    let body = [
-        &(secret.len() as u32 + 1).to_be_bytes()[..],
-        secret.as_bytes(),
-        b"\0",
-    ]
-    .concat();
+    let new = secret.clone();
     let fake = serving(with_slurm_conf(&[(b"sub/x.conf", b"x")]));
-    let tokens = Fake::answers(move |version| message(version, 5040, &body));
+    let tokens = Fake::answers(move |version| fake::token(version, &new));
     let [server, of_tokens] = [&fake, &tokens].map(|fake| fake.address.to_string());
     for closed in [
         "<&-",

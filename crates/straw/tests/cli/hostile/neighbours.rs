@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{CWD, FileType, FlockOperation, Mode, flock, mknodat};
 
 use super::{assert_ends, serving, with_slurm_conf};
+use crate::fake::{self, Fake};
 use crate::straw::{Straw, copy_to, token};
 
 /// One that straw is run as, and one that is there first.
@@ -183,14 +184,7 @@ fn a_second_name_of_the_token_is_no_way_around_its_mode() {
     let old = fs::read(&file).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     let new = token(3600);
-    let body = [
-        &(new.len() as u32 + 1).to_be_bytes()[..],
-        new.as_bytes(),
-        b"\0",
-    ]
-    .concat();
-    let fake =
-        crate::fake::Fake::answers(move |version| crate::fake::message(version, 5040, &body));
+    let fake = Fake::answers(move |version| fake::token(version, &new));
     let server = fake.address.to_string();
     let mut renew = Straw::with_token(&["token", "renew", &server, "--write", "link"]);
     renew.command.current_dir(straw.path());
