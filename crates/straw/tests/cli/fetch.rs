@@ -10,7 +10,7 @@ use std::process::Command;
 use slurm_protocol::ProtocolVersion;
 
 use crate::fake::{Act, Fake, config, return_code};
-use crate::straw::{Straw, program, token};
+use crate::straw::{Straw, program, skip, token};
 
 const V26_05: ProtocolVersion = ProtocolVersion::V26_05;
 const FILES: &[(&str, &str)] = &[
@@ -321,8 +321,7 @@ fn waiting_bridges_a_proxy_that_has_no_controller_yet() {
 #[test]
 fn the_first_process_of_a_container_ends_when_it_is_told_to() {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: only root can make a PID namespace");
-        return;
+        return skip("only root can make a PID namespace");
     }
     let straw = Straw::with_token(&["fetch", "127.0.0.1:1", "--wait", "5m"]);
     let mut unshare = Command::new("unshare");

@@ -1,6 +1,7 @@
 //! Running the program, and making tokens for it.
 
 use std::ffi::OsStr;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -59,6 +60,23 @@ pub fn program() -> PathBuf {
 pub fn copy_to(path: &Path) {
     let copied = Command::new("cp").arg(program()).arg(path).status();
     assert!(copied.unwrap().success());
+}
+
+/// Says that the test of this thread, or a part of it, cannot be done here.
+///
+/// It is said past what the harness keeps to itself of a test that passes.
+///
+/// # Panics
+///
+/// With `CI=true`: there, what cannot be tested is a failure. Most of it needs root, so `.ci/run` has to
+/// be root, and the user of a hosted runner is not.
+#[track_caller]
+pub fn skip(why: &str) {
+    assert!(!lab::provision::in_ci(), "cannot be tested: {why}");
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("a test");
+    let line = format!("{test}: skipped: {why}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
 /// A token of alice's that expires in so many seconds.

@@ -21,7 +21,7 @@ use nix::unistd::Pid;
 use slurm_protocol::ProtocolVersion;
 
 use crate::fake::{Fake, config};
-use crate::straw::{Straw, program, sign};
+use crate::straw::{Straw, program, sign, skip};
 
 const CONF: &str = "ClusterName=lab\nSlurmctldHost=localhost\n";
 
@@ -916,7 +916,7 @@ fn what_only_a_supervisor_can_do_takes_one() {
 /// straw as the first process of a PID namespace; `None` where this user can make none.
 fn first_process(straw: &Straw) -> Option<Command> {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: only root can make a PID namespace");
+        skip("only root can make a PID namespace");
         return None;
     }
     let mut command = Command::new("unshare");

@@ -20,7 +20,7 @@ use rustix::termios::{
     LocalModes, OptionalActions, Winsize, tcgetattr, tcgetpgrp, tcsetattr, tcsetwinsize,
 };
 
-use crate::straw::Straw;
+use crate::straw::{Straw, skip};
 use crate::supervise::{
     COUNTS, Cluster, LONG, await_end, forwards_each_once, names, send, state, until, variables,
 };
@@ -484,8 +484,7 @@ fn a_command_that_is_started_again_has_the_terminal() {
 #[test]
 fn in_a_namespace_within_a_session_a_command_reads() {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: only root can make a PID namespace");
-        return;
+        return skip("only root can make a PID namespace");
     }
     let cluster = Cluster::start();
     let straw = cluster.straw(

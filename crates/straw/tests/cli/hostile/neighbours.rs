@@ -10,7 +10,7 @@ use rustix::fs::{CWD, FileType, FlockOperation, Mode, flock, mknodat};
 
 use super::{assert_ends, serving, with_slurm_conf};
 use crate::fake::{self, Fake};
-use crate::straw::{Straw, copy_to, token};
+use crate::straw::{Straw, copy_to, skip, token};
 
 /// One that straw is run as, and one that is there first.
 const USER: u32 = 40_001;
@@ -30,8 +30,7 @@ fn in_tmp(tmp: &Path, script: &str) -> Command {
 #[test]
 fn a_store_in_tmp_that_somebody_made_first_is_not_used() {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: only root can be two users");
-        return;
+        return skip("only root can be two users");
     }
     let conf = with_slurm_conf(&[]);
     let fake = serving(conf);

@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use rustix::fs::{StatVfsMountFlags, XattrFlags, setxattr, statvfs};
 
 use super::assert_ends;
-use crate::straw::{copy_to, token};
+use crate::straw::{copy_to, skip, token};
 
 const NOBODY: u32 = 65534;
 const HINT: &str = "who calls it decides";
@@ -32,17 +32,13 @@ fn call(program: &Path, name: &str, user: u32) -> Output {
 #[test]
 fn set_user_id_is_refused_before_anything_is_read() {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: only root can make a program set-user-ID to another user");
-        return;
+        return skip("only root can make a program set-user-ID to another user");
     }
     let directory = tempfile::tempdir().unwrap();
     let flags = statvfs(directory.path()).unwrap().f_flag;
     if flags.contains(StatVfsMountFlags::NOSUID) {
-        eprintln!(
-            "skipped: {} is mounted with nosuid",
-            directory.path().display()
-        );
-        return;
+        let path = directory.path().display();
+        return skip(&format!("{path} is mounted with nosuid"));
     }
     // Others can call it.
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
@@ -85,9 +81,8 @@ fn set_user_id_is_refused_before_anything_is_read() {
         &capabilities,
         XattrFlags::empty(),
     );
-    if set.is_err() {
-        eprintln!("skipped: no capabilities of files here");
-        return;
+    if let Err(errno) = set {
+        return skip(&format!("no capabilities of files: {errno}"));
     }
     let said = assert_ends(&call(&copy, "straw", NOBODY), 2);
     assert!(said.contains(HINT), "{said}");
