@@ -125,6 +125,7 @@ const LATER_TESTS: &[(&str, Test)] = &[
 const LONG_TESTS: &[(&str, Test)] = &[
     ("watch::failover", watch::failover),
     ("watch::tokens", watch::tokens),
+    ("names::many_addresses", names::many_addresses),
 ];
 
 /// Tests of a cluster of the newest release.

@@ -1,7 +1,6 @@
 //! What comes to pass between straw and a real controller: connections that break anywhere, bytes
 //! that are others, peers that are none.
 
-mod names;
 mod offsets;
 mod peers;
 mod proxy;
@@ -25,7 +24,6 @@ pub const TESTS: &[(&str, Test)] = &[
     ("faults::flat", offsets::flat),
     ("faults::store", offsets::store),
     ("faults::peers", peers::each),
-    ("faults::names", names::many_addresses),
     ("faults::random", random::fetches),
     ("faults::watch", watch::through_faults),
 ];
