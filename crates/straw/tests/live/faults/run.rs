@@ -12,8 +12,8 @@ use crate::clusters::{holds, lacks, program, same};
 /// Nothing takes as long that does not hang: every run is told to give up after a few seconds.
 const HANGS: Duration = Duration::from_secs(60);
 
-/// The program, with nothing in its environment but the token.
-pub fn straw(token: &str) -> Command {
+/// The program on this machine, with nothing in its environment but the token.
+pub fn here(token: &str) -> Command {
     let mut command = Command::new(program());
     command
         .env_clear()
@@ -28,7 +28,7 @@ pub fn limited(token: &str, limit: &str) -> Command {
     let mut shell = Command::new("sh");
     let script = format!("ulimit {limit} && exec env --default-signal=HUP \"$@\"");
     shell.args(["-c", &script, "sh"]).arg(program()).env_clear();
-    for (name, value) in straw(token).get_envs() {
+    for (name, value) in here(token).get_envs() {
         shell.env(name, value.unwrap_or_default());
     }
     shell

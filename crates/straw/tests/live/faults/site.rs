@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::proxy::Proxy;
-use super::run::{Ended, one_error, straw};
+use super::run::{Ended, here, one_error};
 use super::tree::{Node, Tree};
 use super::wire::{Set, Verdict};
 use crate::clusters::{Clusters, holds, lacks, same};
@@ -135,7 +135,7 @@ impl Worker {
 
     /// straw, asking these controllers.
     pub fn run_with(&self, place: Place, servers: &str, options: &[&str]) -> Result<Ended, Failed> {
-        let mut command = straw(&self.token);
+        let mut command = here(&self.token);
         command.current_dir(self.home.path());
         match place {
             Place::Flat => {
@@ -154,7 +154,7 @@ impl Worker {
 
     /// straw, asking for one file, without a place where it could know anything from.
     pub fn ask_first(&self) -> Result<Ended, Failed> {
-        let mut command = straw(&self.token);
+        let mut command = here(&self.token);
         let address = self.proxy.address.to_string();
         self.end(command.args(["fetch", &address, "--stdout=slurm.conf", "--timeout=3s"]))
     }
@@ -192,7 +192,7 @@ impl Worker {
         same("exit code", ended.code, 0)?;
         same("stderr", ended.stderr.as_str(), "")?;
         let report: Value = serde_json::from_slice(&ended.stdout)?;
-        same("protocol", report["directory"].is_string(), true)?;
+        same("directory", report["directory"].is_string(), true)?;
         let tree = Tree::read(&self.flat)?;
         let notes: Value = serde_json::from_slice(tree.bytes(".straw.json").unwrap_or_default())?;
         let names: Vec<_> = set.keys().map(|name| Value::from(name.as_str())).collect();
