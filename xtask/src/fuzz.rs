@@ -31,14 +31,14 @@ const FLAGS: &str = "--cfg fuzzing -C debug-assertions -C passes=sancov-module \
 const LONGEST: &str = "-timeout=20";
 const MOST_MEMORY: &str = "-rss_limit_mb=1024";
 
-/// Runs each target so long, as many at once as there are processors.
-pub fn run(time: Duration) -> Result {
+/// Runs each target so long, or only those that are named, as many at once as there are processors.
+pub fn run(time: Duration, names: &[&str]) -> Result {
+    let targets = choose(targets()?, names)?;
     build()?;
     let place = place();
     let seeds = place.join("seeds");
     write_seeds(&seeds)?;
-    let targets = targets()?;
-    let left = Mutex::new(targets.iter().rev());
+    let left = Mutex::new(targets.iter());
     let outcomes = Mutex::new(BTreeMap::new());
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
@@ -139,7 +139,7 @@ fn figures(said: &str) -> Figures {
 }
 
 /// Builds all targets.
-pub fn build() -> Result {
+fn build() -> Result {
     check(
         cargo(&["build", "--release", "--manifest-path", MANIFEST])
             .args(["--target", &binary::host()?])
@@ -150,17 +150,21 @@ pub fn build() -> Result {
 
 /// The names of all targets.
 fn targets() -> Result<Vec<String>> {
-    let sources = fs::read_dir(root().join(MANIFEST).with_file_name("targets"))?;
-    let mut targets = Vec::new();
-    for source in sources {
-        let path = source?.path();
-        targets.extend(
-            path.file_stem()
-                .and_then(|name| name.to_str())
-                .map(str::to_owned),
-        );
-    }
+    let sources = files_in("fuzz/src/bin", "rs")?;
+    let mut targets: Vec<String> = sources.iter().map(|source| stem(source)).collect();
     targets.sort();
+    Ok(targets)
+}
+
+/// Those that are named; all of them, where none is.
+fn choose(mut targets: Vec<String>, names: &[&str]) -> Result<Vec<String>> {
+    for name in names {
+        if !targets.iter().any(|target| target == name) {
+            let all = targets.join(", ");
+            return Err(format!("there is no fuzz target `{name}`: there are {all}").into());
+        }
+    }
+    targets.retain(|target| names.is_empty() || names.contains(&target.as_str()));
     Ok(targets)
 }
 
@@ -280,4 +284,24 @@ fn files_in(directory: &str, extension: &str) -> Result<Vec<PathBuf>> {
 fn stem(file: &Path) -> String {
     let stem = file.file_stem().unwrap_or_default();
     stem.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_targets_are_those_that_are_named() {
+        let all = targets().unwrap();
+        assert!(all.iter().any(|target| target == "frames"), "{all:?}");
+        assert_eq!(choose(all.clone(), &[]).unwrap(), all);
+        assert_eq!(
+            choose(all.clone(), &["texts", "frames"]).unwrap(),
+            ["frames", "texts"]
+        );
+        let error = choose(all.clone(), &["frames", "frame"]).unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains("no fuzz target `frame`"), "{error}");
+        assert!(error.ends_with(&all.join(", ")), "{error}");
+    }
 }

@@ -4,7 +4,8 @@
 //! cargo xtask demo [RELEASE]   a real cluster, and straw's main job in a client container
 //! cargo xtask demo --record    the same, and the picture of it in the README
 //! cargo xtask test [STEP]...   everything that must hold before a change lands
-//! cargo xtask test --fuzz      a minute of fuzzing for all that reads what others wrote
+//! cargo xtask test --fuzz [TARGET]...
+//!                              a minute of fuzzing for all that reads what others wrote, or some of it
 //! cargo xtask bench            what straw costs, into docs/benchmarks.md
 //! cargo xtask bench compare    the ways to make a container a client, into docs/comparison.md
 //! cargo xtask docs             docs/ as a book to read in a browser
@@ -32,7 +33,8 @@ const USAGE: &str = "\
 usage: cargo xtask demo [RELEASE]   boot a real cluster (22.05, 24.11 or 26.05) and use straw in it
        cargo xtask demo --record    and make the picture of it that the README shows
        cargo xtask test [STEP]...   run all checks and tests, or some: see `cargo xtask test --list`
-       cargo xtask test --fuzz      fuzz each target for a minute
+       cargo xtask test --fuzz [TARGET]...
+                                    fuzz each target for a minute, or only these
        cargo xtask bench            measure what straw costs, and write the page
        cargo xtask bench compare    measure all ways to make a container a client, and write the page
        cargo xtask docs             make a book of docs/ in target/book

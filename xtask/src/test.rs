@@ -61,8 +61,8 @@ pub fn run(wanted: &[&str]) -> Result {
         }
         return Ok(());
     }
-    if wanted == ["--fuzz"] {
-        return match fuzz_for(LOOK)? {
+    if let ["--fuzz", targets @ ..] = wanted {
+        return match fuzz_for(LOOK, targets)? {
             Outcome::Skipped(why) => Err(why.into()),
             Outcome::Done | Outcome::Partly(_) => Ok(()),
         };
@@ -192,10 +192,10 @@ const GLANCE: Duration = Duration::from_secs(4);
 const LOOK: Duration = Duration::from_secs(60);
 
 fn fuzz() -> Result<Outcome> {
-    fuzz_for(GLANCE)
+    fuzz_for(GLANCE, &[])
 }
 
-fn fuzz_for(time: Duration) -> Result<Outcome> {
+fn fuzz_for(time: Duration, targets: &[&str]) -> Result<Outcome> {
     if Command::new("c++").arg("--version").output().is_err() {
         let installed = provision::install(&mut |line| say(line), &["g++"], "c++");
         if let Err(why) = installed {
@@ -208,7 +208,7 @@ fn fuzz_for(time: Duration) -> Result<Outcome> {
             };
         }
     }
-    fuzz::run(time)?;
+    fuzz::run(time, targets)?;
     Ok(Outcome::Done)
 }
 

@@ -25,10 +25,10 @@ fn real() -> &'static [Vec<u8>; 4] {
     static REAL: OnceLock<[Vec<u8>; 4]> = OnceLock::new();
     REAL.get_or_init(|| {
         [
-            include_str!("../../crates/straw/src/transport/tls/tests/recipe-ca.pem"),
-            include_str!("../../crates/straw/src/transport/tls/tests/rsa-ca.pem"),
-            include_str!("../../crates/straw/src/transport/tls/tests/recipe-leaf.pem"),
-            include_str!("../../crates/straw/src/transport/tls/tests/rsa-leaf.pem"),
+            include_str!("../../../crates/straw/src/transport/tls/tests/recipe-ca.pem"),
+            include_str!("../../../crates/straw/src/transport/tls/tests/rsa-ca.pem"),
+            include_str!("../../../crates/straw/src/transport/tls/tests/recipe-leaf.pem"),
+            include_str!("../../../crates/straw/src/transport/tls/tests/rsa-leaf.pem"),
         ]
         .map(der)
     })
