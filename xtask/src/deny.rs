@@ -1,7 +1,8 @@
-//! `cargo deny`: the licences, sources and duplicates of all crates, and what is known against them.
+//! `cargo deny`: the licences, sources and duplicates of the workspace's crates, and what is known against
+//! them. What only the fuzzers are built from is no part of that.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::Result;
@@ -27,7 +28,7 @@ pub fn run() -> Result<Option<String>> {
     Ok(None)
 }
 
-fn deny(program: &PathBuf) -> Command {
+fn deny(program: &Path) -> Command {
     let mut command = Command::new(program);
     command
         .current_dir(crate::run::root())
@@ -36,7 +37,7 @@ fn deny(program: &PathBuf) -> Command {
 }
 
 /// The program: the one on the PATH, or one that is built here once.
-pub fn install() -> Result<PathBuf> {
+fn install() -> Result<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let mut found = env::split_paths(&path).map(|place| place.join("cargo-deny"));
     if let Some(program) = found.find(|program| program.is_file()) {

@@ -24,7 +24,7 @@ const STEPS: &[Step] = &[
     ("links", "links in all Markdown files", links),
     (
         "deny",
-        "licences, sources, duplicates and advisories of all crates",
+        "licences, sources, duplicates and advisories of the workspace",
         deny,
     ),
     ("package", "the crates as crates.io would get them", package),
