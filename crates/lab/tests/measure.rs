@@ -139,6 +139,16 @@ fn a_storm_tells_the_good_from_the_others() {
 }
 
 #[test]
+fn a_storm_gives_those_that_are_not_over_no_status() {
+    let told = told(&measure(&["storm", "2", "1", "sleep", "600"]));
+    let failures = told[0]["failures"].as_array().unwrap();
+    assert_eq!(failures.len(), 1, "{failures:?}");
+    assert_eq!(failures[0]["count"], 2, "{failures:?}");
+    assert_eq!(failures[0]["status"], Value::Null, "{failures:?}");
+    assert!(failures[0].get("status").is_some(), "{failures:?}");
+}
+
+#[test]
 fn runs_are_told_of_in_their_order() {
     let place = Place::new("runs");
     let log = place.path("log");

@@ -107,11 +107,10 @@ impl Storm {
     fn failures(&self) -> Option<String> {
         let mut lines: BTreeMap<String, u64> = BTreeMap::new();
         for failure in self.told["failures"].as_array()? {
-            let status = failure["status"].as_i64().unwrap_or_default();
             let said = telling_line(failure["said"].as_str().unwrap_or_default());
-            let how = match i32::try_from(status) {
-                Ok(i32::MIN) => format!("not over after {SECONDS} s"),
-                _ => format!("status {status}"),
+            let how = match failure["status"].as_i64() {
+                Some(status) => format!("status {status}"),
+                None => format!("not over after {SECONDS} s"),
             };
             let count = failure["count"].as_u64().unwrap_or_default();
             *lines.entry(format!("{how}, {said}")).or_default() += count;

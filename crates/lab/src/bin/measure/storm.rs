@@ -31,11 +31,9 @@ pub fn wait_at_the_gate(words: &[&str]) -> Result {
 /// How often to look whether one has ended.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// How one of them ended: its exit status, minus the number of a signal, or that it did not in time.
-const TOO_LATE: i32 = i32::MIN;
-
 /// Prints how many did what they should, when the first and the last of these had, and what the others
-/// said.
+/// said. The status of these is that of their exit, minus the number of a signal, or null: not over in
+/// time.
 pub fn run(count: usize, seconds: u64, words: &[&str]) -> Result {
     let place = std::env::temp_dir().join(format!("storm-{}", std::process::id()));
     fs::create_dir(&place)?;
@@ -73,21 +71,21 @@ pub fn run(count: usize, seconds: u64, words: &[&str]) -> Result {
             Err(error) => return Err(error.into()),
         };
         if let Some(said) = running.remove(&process) {
-            ended.push((status, begin.elapsed(), said));
+            ended.push((Some(status), begin.elapsed(), said));
         }
     }
     for (process, said) in running {
         let _ = kill(process, Signal::SIGKILL);
-        ended.push((TOO_LATE, begin.elapsed(), said));
+        ended.push((None, begin.elapsed(), said));
     }
     let mut good: Vec<f64> = ended
         .iter()
-        .filter(|(status, ..)| *status == 0)
+        .filter(|(status, ..)| *status == Some(0))
         .map(|(_, after, _)| after.as_secs_f64())
         .collect();
     good.sort_by(f64::total_cmp);
-    let mut failures: BTreeMap<(i32, String), usize> = BTreeMap::new();
-    for (status, _, said) in ended.iter().filter(|(status, ..)| *status != 0) {
+    let mut failures: BTreeMap<(Option<i32>, String), usize> = BTreeMap::new();
+    for (status, _, said) in ended.iter().filter(|(status, ..)| *status != Some(0)) {
         let said = fs::read(said)?;
         let said = String::from_utf8_lossy(&said[..said.len().min(4096)]).into_owned();
         *failures.entry((*status, said)).or_default() += 1;
