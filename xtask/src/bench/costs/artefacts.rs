@@ -8,7 +8,7 @@ use crate::Result;
 use crate::bench::table::Row;
 use crate::dist;
 
-pub struct Sizes {
+pub struct Artefacts {
     binary: usize,
     image: usize,
     floor: usize,
@@ -16,15 +16,15 @@ pub struct Sizes {
 
 pub const HEAD: [&str; 2] = ["bytes", "MiB"];
 
-pub fn measure(tools: &Tools) -> Result<Sizes> {
-    Ok(Sizes {
+pub fn measure(tools: &Tools) -> Result<Artefacts> {
+    Ok(Artefacts {
         binary: fs::read(&tools.straw)?.len(),
         image: dist::image(&tools.straw)?.bytes.len(),
         floor: tools.floor.len(),
     })
 }
 
-impl Sizes {
+impl Artefacts {
     pub fn rows(&self) -> Vec<Row> {
         let row = |name: &str, bytes: usize| {
             let cells = [bytes.to_string(), format!("{:.2}", mib(bytes))];

@@ -56,7 +56,7 @@ pub fn run() -> Result {
     let nodes = sizes::nodes(&world)?;
     say("a thousand at once");
     let storms = storm::measure(&world)?;
-    say("10,000 refreshes");
+    say("thousands of refreshes");
     let watches = watches::measure(&world)?;
     let version = world.cluster.version().to_owned();
     drop(world);

@@ -8,7 +8,7 @@ use super::world::World;
 use crate::Result;
 use crate::bench::table::Row;
 
-/// Refreshes.
+/// Refreshes that are aimed at.
 const REFRESHES: u64 = 10_000;
 
 /// Those before the first look, after which everything has been used once.
@@ -18,7 +18,7 @@ const FIRST: u64 = 20;
 const INTERVAL: &str = "1ms";
 
 /// The longest that it may take; what was done by then is what there is.
-const PATIENCE: Duration = Duration::from_secs(150);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// What the system says of a process.
 struct Figures {
