@@ -138,8 +138,14 @@ fn figures(said: &str) -> Figures {
     }
 }
 
-/// Builds all targets.
+/// Lints and builds all targets: libFuzzer's C++ is built for either.
 fn build() -> Result {
+    check(
+        cargo(&["clippy", "--manifest-path", MANIFEST])
+            .args(["--", "--deny=warnings"])
+            .env("RUSTFLAGS", "--cfg fuzzing")
+            .env("CARGO_TARGET_DIR", place()),
+    )?;
     check(
         cargo(&["build", "--release", "--manifest-path", MANIFEST])
             .args(["--target", &binary::host()?])
