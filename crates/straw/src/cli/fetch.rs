@@ -37,9 +37,9 @@ pub(super) fn run(
         None => Target::Directory(arguments.output),
     };
     let known = match &target {
-        Target::Directory(directory) => Known::of(directory),
+        Target::Directory(directory) => Known::of(directory)?,
         // What was learned of the directory that is meant counts, though nothing is written.
-        Target::Nowhere => Known::of(&output_directory),
+        Target::Nowhere => Known::of(&output_directory)?,
         Target::Stdout(_) => Known::default(),
     };
     let wrote_ca_cert = known.wrote_ca_cert;

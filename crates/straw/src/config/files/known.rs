@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use slurm_protocol::ProtocolVersion;
 
-use super::Target;
+use super::{Target, WriteError};
 use crate::config::CA_CERT;
-use crate::disk::open_directory;
+use crate::disk::{lstatat, open_directory};
 
 /// What is remembered of a directory that a set was written into.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,9 +37,16 @@ impl Known {
     ///
     /// Where somebody else could have written the notes, or they are damaged, one thing is still
     /// to be seen: that there is a CA, and so perhaps nothing may go out in the clear.
-    pub fn of(directory: &Path) -> Self {
-        let Ok(descriptor) = open_directory(directory) else {
-            return Self::default();
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`], where it cannot be seen whether there is something: that is no reason to
+    /// do without TLS.
+    pub fn of(directory: &Path) -> Result<Self, WriteError> {
+        let error = |errno| WriteError::directory(directory, errno);
+        let descriptor = match open_directory(directory) {
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Self::default()),
+            other => other.map_err(error)?,
         };
         let target = Target {
             path: directory.to_owned(),
@@ -46,8 +54,11 @@ impl Known {
         };
         let path = directory.join(CA_CERT);
         // A link that leads nowhere is there, too.
-        let is_there = path.symlink_metadata().is_ok();
-        match target.read_manifest() {
+        let is_there = match lstatat(&target.descriptor, CA_CERT) {
+            Err(Errno::NOENT) => false,
+            other => other.map(|_| true).map_err(error)?,
+        };
+        Ok(match target.read_manifest() {
             Ok(manifest) => {
                 if manifest.ca.is_some() && !is_there {
                     log::warn!("{} is gone, so this goes without TLS", path.display());
@@ -66,6 +77,6 @@ impl Known {
                 ca: is_there.then_some(KnownCa { path, pem: None }),
                 ..Self::default()
             },
-        }
+        })
     }
 }

@@ -171,7 +171,7 @@ fn notes_that_lie_remove_nothing_elsewhere() {
     }
 
     fs::write(target.join(manifest::NAME), "no JSON").unwrap();
-    assert!(Known::of(&target).versions.is_empty());
+    assert!(Known::of(&target).unwrap().versions.is_empty());
     assert_eq!(
         put(&target, &[("slurm.conf", "A")]).unwrap(),
         ["unchanged slurm.conf"]
@@ -215,7 +215,6 @@ fn more_files_than_descriptors() {
 #[test]
 fn the_version_of_a_controller_is_remembered() {
     let dir = tempfile::tempdir().unwrap();
-    assert_eq!(Known::of(&dir.path().join("missing")), Known::default());
     let some = set(&[("slurm.conf", "A")]);
     write(dir.path(), &some, &origin(), PATIENCE).unwrap();
     write(
@@ -229,7 +228,7 @@ fn the_version_of_a_controller_is_remembered() {
         PATIENCE,
     )
     .unwrap();
-    let known = Known::of(dir.path()).versions;
+    let known = Known::of(dir.path()).unwrap().versions;
     assert_eq!(known.get("ctl1:6817"), Some(&VERSION));
     assert_eq!(known.get("ctl2:6817"), Some(&ProtocolVersion::V22_05));
 }
@@ -344,6 +343,29 @@ fn what_a_killed_run_left_goes_with_the_next() {
 }
 
 #[test]
+fn a_directory_that_cannot_be_looked_into_is_not_one_without_a_ca() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| Known::of(&dir.path().join(name));
+    symlink("loop", dir.path().join("loop")).unwrap();
+    for (name, expected) in [
+        ("loop", Errno::LOOP),
+        ("loop/below", Errno::LOOP),
+        (&"x".repeat(300), Errno::NAMETOOLONG),
+    ] {
+        let WriteError::Directory { errno, .. } = at(name).unwrap_err() else {
+            panic!("{name}");
+        };
+        assert_eq!(errno, expected, "{name}");
+    }
+
+    // Where there is no directory there is nothing in it.
+    fs::write(dir.path().join("file"), "").unwrap();
+    for name in ["missing", "missing/below", "file", "file/below"] {
+        assert_eq!(at(name).unwrap(), Known::default(), "{name}");
+    }
+}
+
+#[test]
 fn a_ca_stays_while_files_come_through_tls() {
     let dir = tempfile::tempdir().unwrap();
     let some = set(&[("slurm.conf", "a")]);
@@ -361,27 +383,27 @@ fn a_ca_stays_while_files_come_through_tls() {
             pem: pem.map(str::to_owned),
         })
     };
-    assert_eq!(Known::of(dir.path()).ca, known(Some("PEM")));
+    assert_eq!(Known::of(dir.path()).unwrap().ca, known(Some("PEM")));
 
     // Notes that do not count are no reason to do without: neither those that others could have
     // written, nor damaged ones; nor a file that is not there yet.
     let notes = dir.path().join(manifest::NAME);
     let text = fs::read(&notes).unwrap();
     fs::set_permissions(&notes, fs::Permissions::from_mode(0o664)).unwrap();
-    assert_eq!(Known::of(dir.path()).ca, known(None));
+    assert_eq!(Known::of(dir.path()).unwrap().ca, known(None));
     fs::set_permissions(&notes, fs::Permissions::from_mode(0o644)).unwrap();
     fs::write(&notes, &text[..10]).unwrap();
-    assert_eq!(Known::of(dir.path()).ca, known(None));
+    assert_eq!(Known::of(dir.path()).unwrap().ca, known(None));
     fs::write(&notes, &text).unwrap();
     fs::remove_file(&path).unwrap();
     symlink("nowhere", &path).unwrap();
-    assert_eq!(Known::of(dir.path()).ca, known(Some("PEM")));
+    assert_eq!(Known::of(dir.path()).unwrap().ca, known(Some("PEM")));
 
     // Who removes it wants no TLS any more.
     fs::remove_file(&path).unwrap();
-    assert_eq!(Known::of(dir.path()).ca, None);
+    assert_eq!(Known::of(dir.path()).unwrap().ca, None);
     write_with();
     write(dir.path(), &some, &origin(), PATIENCE).unwrap();
     assert!(!path.exists());
-    assert_eq!(Known::of(dir.path()).ca, None);
+    assert_eq!(Known::of(dir.path()).unwrap().ca, None);
 }

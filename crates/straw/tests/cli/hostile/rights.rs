@@ -1,6 +1,8 @@
 //! straw with rights that whoever calls it does not have.
 
 use std::fs;
+use std::io::ErrorKind;
+use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -88,4 +90,58 @@ fn set_user_id_is_refused_before_anything_is_read() {
     assert!(said.contains(HINT), "{said}");
     let root = call(&copy, "straw", 0);
     assert!(!assert_ends(&root, 2).contains(HINT));
+}
+
+/// Whether there was TLS the last time cannot be seen there. The token does not go out in the clear for
+/// that.
+#[test]
+fn nobody_is_asked_where_a_ca_may_be_remembered() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can run straw as another user");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let copy = copy(directory.path());
+    let etc = directory.path().join("etc");
+    fs::create_dir(&etc).unwrap();
+    fs::write(etc.join("ca_cert.pem"), "PEM").unwrap();
+    fs::write(etc.join(".straw.json"), r#"{"files": [], "ca": "PEM"}"#).unwrap();
+    for path in [
+        etc.join("ca_cert.pem"),
+        etc.join(".straw.json"),
+        etc.clone(),
+    ] {
+        chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    // Nobody answers: who asks stays in its queue.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let server = listener.local_addr().unwrap().to_string();
+    // That there is a CA is seen only where the directory can be read and passed.
+    for (mode, code) in [(0o300, 9), (0o400, 9), (0o000, 9), (0o500, 7), (0o700, 7)] {
+        fs::set_permissions(&etc, fs::Permissions::from_mode(mode)).unwrap();
+        for more in [&[][..], &["--explain"]] {
+            let output = Command::new(&copy)
+                .args(["fetch", &server, "--timeout", "5s", "-o"])
+                .arg(&etc)
+                .args(more)
+                .env_clear()
+                .env("SLURM_JWT", token(60))
+                .uid(NOBODY)
+                .gid(NOBODY)
+                .current_dir("/")
+                .output()
+                .unwrap();
+            let said = assert_ends(&output, code);
+            let asked = listener.accept().map_err(|error| error.kind());
+            assert_eq!(
+                asked.unwrap_err(),
+                ErrorKind::WouldBlock,
+                "{mode:o}: {said}"
+            );
+            if code == 9 {
+                assert!(said.contains("cannot be used: permission denied"), "{said}");
+            }
+        }
+    }
 }
