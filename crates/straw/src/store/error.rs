@@ -84,7 +84,7 @@ impl StoreError {
         let path = path.to_owned();
         match errno {
             Errno::ROFS | Errno::ACCESS | Errno::PERM => Self::ReadOnly { path, errno },
-            Errno::NOSPC | Errno::DQUOT | Errno::FBIG => Self::Full { path, errno },
+            Errno::NOSPC | Errno::DQUOT => Self::Full { path, errno },
             errno => Self::NotWritten { path, errno },
         }
     }

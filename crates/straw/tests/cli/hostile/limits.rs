@@ -29,6 +29,13 @@ fn next_to_nothing_is_allowed() {
             let code = output.status.code();
             let said = said(&output);
             assert!(!said.contains("panicked"), "{limits}: {said}");
+            // The limit is the cause, not the disk.
+            let is_of_files = limits.starts_with("ulimit -f");
+            assert_eq!(
+                said.contains("(ulimit -f)"),
+                is_of_files,
+                "{limits}: {said}"
+            );
             // `true` needs descriptors of its own.
             let expected = code.is_some_and(|code| codes.contains(&code) || code == 127);
             assert!(expected, "{limits}: {:?} {said}", output.status);
