@@ -11,9 +11,9 @@ use super::FileName;
 /// The name of the file. No file of a config set can have it.
 pub(super) const NAME: &str = ".straw.json";
 
-/// A longer one, in bytes, is not read. As many files as a set can have, and their names as long, twice,
-/// make one of this length.
-pub(super) const LONGEST: u64 = 32 << 20;
+/// A longer one, in bytes, is not read. As many files as a set can have, and their names as long, with
+/// all the directories in them, twice, make a shorter one.
+pub(super) const LONGEST: u64 = 192 << 20;
 
 /// Which files are straw's, so that it removes no others; and what it learned of controllers, so
 /// that it need not find it out again.
@@ -21,6 +21,10 @@ pub(super) const LONGEST: u64 = 32 << 20;
 pub(super) struct Manifest {
     /// The files that straw wrote.
     pub(super) files: Vec<String>,
+    /// The directories below that straw made for them, or is about to make. Others are not removed,
+    /// though they be empty.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) directories: BTreeSet<String>,
     /// Directories below in which a run is at work, or was when it was killed.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) unfinished: BTreeSet<String>,

@@ -27,7 +27,9 @@ use slurm_protocol::ProtocolVersion;
 
 pub use error::WriteError;
 pub use known::{Known, KnownCa};
+use notes::above;
 
+use super::manifest::Manifest;
 use super::{ConfigSet, File, FileName};
 use crate::controller::Fetched;
 use crate::disk::{
@@ -121,7 +123,7 @@ pub fn write(
     let mut files = Vec::new();
     // A file of ours that stands where a directory is to be, or the other way round, goes first.
     for name in gone.iter().filter(|name| set.is_in_the_way_of(name)) {
-        if target.remove(name)? {
+        if target.remove(name, &manifest)? {
             files.push((name.clone(), Change::Removed));
         }
     }
@@ -142,18 +144,30 @@ pub fn write(
     let mut ours = earlier;
     ours.extend(changed.iter().map(|(name, _)| (*name).clone()));
     let all = |names: &BTreeSet<FileName>| names.iter().map(ToString::to_string).collect();
+    let missing = || target.missing(changed.iter().map(|(name, _)| *name));
+    let made = missing()?;
     let below = |name: &FileName| Some(name.as_str().rsplit_once('/')?.0.to_owned());
     manifest.unfinished = changed.iter().filter_map(|(name, _)| below(name)).collect();
     manifest.unfinished.extend(left.iter().cloned());
+    manifest.directories.extend(made.iter().cloned());
     if !manifest.unfinished.is_empty() {
         target.put_manifest(&manifest)?;
     }
+    let staged = match target.stage(&changed, &made) {
+        Ok(staged) => staged,
+        Err(why) => {
+            // Who makes one of them after this makes it their own.
+            if let Ok(missing) = missing() {
+                manifest.directories.retain(|name| !missing.contains(name));
+                let _ = target.put_manifest(&manifest);
+            }
+            return Err(why);
+        }
+    };
     manifest
         .controllers
         .insert(origin.controller.clone(), origin.version.index());
     manifest.ca = origin.ca.clone();
-
-    let staged = target.stage(&changed)?;
     // Old and new are ours until the old are gone: whenever this ends, nothing is forgotten.
     manifest.files = all(&ours);
     target.put_manifest(&manifest)?;
@@ -164,12 +178,15 @@ pub fn write(
             .map(|(name, _)| ((*name).clone(), Change::Written)),
     );
     for name in gone {
-        if target.remove(&name)? {
+        if target.remove(&name, &manifest)? {
             files.push((name.clone(), Change::Removed));
         }
         ours.remove(&name);
     }
     manifest.files = all(&ours);
+    let needed: BTreeSet<_> = ours.iter().flat_map(above).collect();
+    let is_needed = |name: &String| needed.contains(name.as_str()) || !left.is_empty();
+    manifest.directories.retain(is_needed);
     manifest.unfinished = left;
     target.put_manifest(&manifest)?;
     Ok(Written { files })
@@ -243,10 +260,16 @@ impl Target {
             .is_ok_and(|parent| holds(parent.as_fd(), last, &file.content, file.mode()))
     }
 
-    /// Writes files beside their targets. On an error they are removed again.
-    fn stage<'a>(&'a self, files: &[(&'a FileName, &File)]) -> Result<Staged<'a>, WriteError> {
+    /// Writes files beside their targets, in directories of which these are to be made. On an error
+    /// all that is removed again.
+    fn stage<'a>(
+        &'a self,
+        files: &[(&'a FileName, &File)],
+        made: &'a BTreeSet<String>,
+    ) -> Result<Staged<'a>, WriteError> {
         let mut staged = Staged {
             target: self,
+            made: Some(made),
             files: Vec::new(),
         };
         // One descriptor for all files of a directory: there may be more files than descriptors.
@@ -276,25 +299,21 @@ impl Target {
         Ok(staged)
     }
 
-    /// Removes a file that straw wrote, and the directories that are empty then. Says whether
-    /// there was one.
-    fn remove(&self, name: &FileName) -> Result<bool, WriteError> {
-        let error = |errno| self.error(name.as_str(), errno);
-        let parent = match self.parent(name, false) {
-            Ok(parent) => parent,
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(false),
-            Err(errno) => return Err(error(errno)),
-        };
-        let (directories, last) = name.split();
-        let was_there = match unlinkat(&parent, last, AtFlags::empty()) {
+    /// Removes a file that straw wrote, and the directories that straw made for it and that are
+    /// empty then. Says whether there was one.
+    fn remove(&self, name: &FileName, manifest: &Manifest) -> Result<bool, WriteError> {
+        let (_, last) = name.split();
+        let parent = self.parent(name, false);
+        let was_there = match parent.and_then(|parent| unlinkat(&parent, last, AtFlags::empty())) {
             Ok(()) => true,
-            // Somebody has removed it already; perhaps one of us that was killed then.
-            Err(Errno::NOENT) => false,
+            // Somebody has removed it already, or what it was in; perhaps one of us that was
+            // killed then.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => false,
             // Somebody put a directory there.
             Err(Errno::ISDIR) => return Ok(false),
-            Err(errno) => return Err(error(errno)),
+            Err(errno) => return Err(self.error(name.as_str(), errno)),
         };
-        self.remove_empty(directories.collect());
+        self.remove_empty(above(name).filter(|above| manifest.directories.contains(*above)));
         Ok(was_there)
     }
 
@@ -314,6 +333,7 @@ impl Target {
 /// Files that stand beside their targets, ready to be renamed. Dropped before that, they go.
 struct Staged<'a> {
     target: &'a Target,
+    made: Option<&'a BTreeSet<String>>,
     files: Vec<(&'a FileName, Rc<OwnedFd>, String)>,
 }
 
@@ -329,15 +349,17 @@ impl Staged<'_> {
                 return Err(error);
             }
         }
+        self.made = None;
         Ok(())
     }
 }
 
 impl Drop for Staged<'_> {
     fn drop(&mut self) {
-        for (name, parent, temporary) in &self.files {
+        for (_, parent, temporary) in &self.files {
             let _ = unlinkat(parent, temporary, AtFlags::empty());
-            self.target.remove_empty(name.split().0.collect());
         }
+        let made = self.made.into_iter().flatten();
+        self.target.remove_empty(made.map(String::as_str));
     }
 }

@@ -22,29 +22,43 @@ impl Target {
     pub(super) fn sweep(&self, manifest: &Manifest) -> BTreeSet<String> {
         let _ = sweep(&self.descriptor);
         let mut left = BTreeSet::new();
-        for directory in &manifest.unfinished {
-            // Checked like any other name in the notes.
-            if FileName::parse(directory.as_bytes()).is_err() {
-                continue;
+        for directory in checked(&manifest.unfinished) {
+            match descend(&self.descriptor, directory.split('/'), false).and_then(|at| sweep(&at)) {
+                Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+                Err(_) => drop(left.insert(directory.to_owned())),
             }
-            let path: Vec<_> = directory.split('/').collect();
-            match descend(&self.descriptor, path.iter().copied(), false).and_then(|at| sweep(&at)) {
-                Ok(()) => self.remove_empty(path),
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
-                Err(_) => drop(left.insert(directory.clone())),
-            }
+        }
+        if !manifest.unfinished.is_empty() {
+            self.remove_empty(checked(&manifest.directories));
         }
         left
     }
 
-    /// Removes a directory, and those above it, as far as there is nothing in them.
-    pub(super) fn remove_empty(&self, mut path: Vec<&str>) {
-        while let Some(last) = path.pop() {
-            let parent = descend(&self.descriptor, path.iter().copied(), false);
-            if !parent.is_ok_and(|parent| unlinkat(&parent, last, AtFlags::REMOVEDIR).is_ok()) {
-                break;
+    /// Removes those of these directories that are empty. The ones above others come first.
+    pub(super) fn remove_empty<'a>(&self, directories: impl DoubleEndedIterator<Item = &'a str>) {
+        for directory in directories.rev() {
+            let mut path: Vec<_> = directory.split('/').collect();
+            let last = path.pop().unwrap_or_default();
+            if let Ok(parent) = descend(&self.descriptor, path.into_iter(), false) {
+                let _ = unlinkat(&parent, last, AtFlags::REMOVEDIR);
             }
         }
+    }
+
+    /// The directories for these files that are not there yet.
+    pub(super) fn missing<'a>(
+        &self,
+        names: impl Iterator<Item = &'a FileName>,
+    ) -> Result<BTreeSet<String>, WriteError> {
+        let mut missing = BTreeSet::new();
+        for directory in names.flat_map(above).collect::<BTreeSet<_>>() {
+            match descend(&self.descriptor, directory.split('/'), false) {
+                Ok(_) => {}
+                Err(Errno::NOENT) => drop(missing.insert(directory.to_owned())),
+                Err(errno) => return Err(self.error(directory, errno)),
+            }
+        }
+        Ok(missing)
     }
 
     pub(super) fn manifest(&self) -> Result<Manifest, WriteError> {
@@ -89,6 +103,18 @@ impl Target {
             .and_then(|()| sync(&self.descriptor))
             .map_err(|errno| self.error(manifest::NAME, errno))
     }
+}
+
+/// The directories that a name goes through, the topmost first.
+pub(super) fn above(name: &FileName) -> impl DoubleEndedIterator<Item = &str> {
+    let name = name.as_str();
+    name.match_indices('/').map(|(at, _)| &name[..at])
+}
+
+/// Directories out of the notes, checked like any other name there.
+fn checked(directories: &BTreeSet<String>) -> impl DoubleEndedIterator<Item = &str> {
+    let names = directories.iter().map(String::as_str);
+    names.filter(|name| FileName::parse(name.as_bytes()).is_ok())
 }
 
 /// Removes the temporary files in a directory.

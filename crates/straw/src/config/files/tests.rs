@@ -142,6 +142,26 @@ fn what_the_controller_no_longer_has_goes_and_nothing_else() {
 }
 
 #[test]
+fn a_directory_of_somebody_elses_stays_though_it_be_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir_all(dir.path().join("own/deep")).unwrap();
+    fs::create_dir_all(dir.path().join("half/made")).unwrap();
+    fs::set_permissions(dir.path().join("own"), fs::Permissions::from_mode(0o700)).unwrap();
+    // What a run left that was killed.
+    let notes = r#"{"files": [], "unfinished": ["own/deep", "half/made/not"],
+        "directories": ["half", "half/made", "half/made/not"]}"#;
+    fs::write(dir.path().join(manifest::NAME), notes).unwrap();
+    let some = [("slurm.conf", "A"), ("own/deep/made/x", "X")];
+    put(dir.path(), &some).unwrap();
+    assert!(!dir.path().join("half").exists());
+    put(dir.path(), &some[..1]).unwrap();
+    assert!(dir.path().join("own/deep").exists());
+    assert!(!dir.path().join("own/deep/made").exists());
+    assert_eq!(mode_of(&dir.path().join("own")), 0o700);
+    assert!(!read(dir.path(), manifest::NAME).contains("made"));
+}
+
+#[test]
 fn notes_that_lie_remove_nothing_elsewhere() {
     let dir = tempfile::tempdir().unwrap();
     let target = dir.path().join("target");

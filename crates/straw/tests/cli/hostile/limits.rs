@@ -1,9 +1,10 @@
 //! Limits of a hostile or thoughtless environment, and standard streams that are not what they should be.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::ExitStatusExt as _;
 
-use super::{assert_harmless, in_shell, said, serving, with_slurm_conf};
+use super::{assert_ends, assert_harmless, in_shell, said, serving, with_slurm_conf};
 use crate::fake::{self, Fake};
 use crate::straw::{Straw, token};
 
@@ -50,6 +51,38 @@ fn next_to_nothing_is_allowed() {
             assert!(conf.exists());
         }
     }
+}
+
+#[test]
+fn what_fails_removes_the_directories_that_it_made_and_no_others() {
+    let mut files = with_slurm_conf(&[(b"own/b.conf", b"b"), (b"made/deep/c.conf", b"c")]);
+    files[0].1.resize(12_000, b'\n');
+    let fake = serving(files);
+    let server = fake.address.to_string();
+    let mut straw = Straw::with_token(&["fetch", &server, "-o", "etc"]);
+    let at = |name: &str| straw.path().join("etc").join(name);
+    let (own, made) = (at("own"), at("made"));
+    fs::create_dir_all(&own).unwrap();
+    fs::set_permissions(&own, fs::Permissions::from_mode(0o700)).unwrap();
+    let of_own = || {
+        let metadata = fs::metadata(&own).unwrap();
+        (metadata.ino(), metadata.mode() & 0o7777)
+    };
+    let before = of_own();
+    let fail = |straw: &Straw| {
+        let output = in_shell("ulimit -f 8 && exec \"$@\"", straw);
+        assert_ends(&output, 9);
+        assert!(fs::read_dir(&own).unwrap().next().is_none());
+    };
+    fail(&straw);
+    assert!(!made.exists());
+    // Made by somebody else after that, it is theirs.
+    fs::create_dir(&made).unwrap();
+    fail(&straw);
+    assert!(made.exists());
+    straw.done();
+    assert!(own.join("b.conf").exists() && made.join("deep/c.conf").exists());
+    assert_eq!(of_own(), before);
 }
 
 /// What straw becomes has the signal as it was: it ends at its own limit.
