@@ -356,6 +356,7 @@ fn errors() {
 
     // Of rights that only another user can have: `hostile::rights`.
     kinds.insert("borrowed-rights".to_owned());
+    kinds.insert("notes-unreadable".to_owned());
     kinds.append(&mut crate::credentials::errors());
     kinds.append(&mut crate::exec::errors());
     kinds.append(&mut crate::settings::errors());

@@ -34,6 +34,14 @@ pub enum WriteError {
         /// The directory.
         path: PathBuf,
     },
+    /// What is remembered of the directory cannot be read.
+    #[error("{} cannot be read: {}", path.display(), describe(*errno))]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        errno: Errno,
+    },
     /// A file cannot be written.
     #[error("{} cannot be written: {}", path.display(), describe(*errno))]
     File {
@@ -55,6 +63,7 @@ impl WriteError {
             Self::Directory { .. } => "directory-unusable",
             Self::Store { .. } => "directory-is-store",
             Self::Locked { .. } => "directory-locked",
+            Self::Unreadable { .. } => "notes-unreadable",
             Self::File { .. } => "file-not-written",
         }
     }
@@ -62,6 +71,14 @@ impl WriteError {
     pub(crate) fn hint(&self) -> String {
         let errno = match self {
             Self::Directory { errno, .. } | Self::File { errno, .. } => *errno,
+            Self::Unreadable { errno, .. } => {
+                return remedy(*errno)
+                    .unwrap_or(
+                        "have this user read it; or remove it, and name the CA again with --ca-cert \
+                         if there was TLS",
+                    )
+                    .into();
+            }
             Self::Store { .. } => {
                 return "`straw watch`, `exec` or the shims keep it; give the files a directory of their \
                         own with -o"
@@ -86,7 +103,6 @@ impl WriteError {
             Errno::NOSPC | Errno::DQUOT => {
                 "make room; the files that were there before are as they were"
             }
-            Errno::FBIG => "a limit on the size of files forbids it (ulimit -f)",
             Errno::BUSY => {
                 "a single file that is mounted cannot be replaced: mount its directory instead, or \
                  write elsewhere with -o DIR"

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use slurm_protocol::ProtocolVersion;
 
+use super::notes::BadNotes;
 use super::{Target, WriteError};
 use crate::config::CA_CERT;
 use crate::disk::{lstatat, open_directory};
@@ -73,6 +74,8 @@ impl Known {
                     }),
                 }
             }
+            // Nothing could be written there either.
+            Err(BadNotes::Errno(errno)) => return Err(target.unreadable(errno)),
             Err(_) => Self {
                 ca: is_there.then_some(KnownCa { path, pem: None }),
                 ..Self::default()

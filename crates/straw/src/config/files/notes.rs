@@ -64,7 +64,7 @@ impl Target {
     pub(super) fn manifest(&self) -> Result<Manifest, WriteError> {
         self.read_manifest().or_else(|why| match why {
             // They are good perhaps, and forgotten once they are written anew.
-            BadNotes::Errno(errno) => Err(self.error(manifest::NAME, errno)),
+            BadNotes::Errno(errno) => Err(self.unreadable(errno)),
             // Without good notes nothing is removed on their word.
             why => {
                 let path = self.path.join(manifest::NAME);
@@ -72,6 +72,13 @@ impl Target {
                 Ok(Manifest::default())
             }
         })
+    }
+
+    pub(super) fn unreadable(&self, errno: Errno) -> WriteError {
+        WriteError::Unreadable {
+            path: self.path.join(manifest::NAME),
+            errno,
+        }
     }
 
     pub(super) fn read_manifest(&self) -> Result<Manifest, BadNotes> {

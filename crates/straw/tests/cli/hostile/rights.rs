@@ -92,58 +92,68 @@ fn set_user_id_is_refused_before_anything_is_read() {
     assert!(!assert_ends(&root, 2).contains(HINT));
 }
 
-/// Whether there was TLS the last time cannot be seen there. The token does not go out in the clear for
-/// that.
-#[test]
-fn nobody_is_asked_where_a_ca_may_be_remembered() {
-    if !rustix::process::geteuid().is_root() {
-        return skip("only root can run straw as another user");
-    }
+/// A fetch as somebody else into a directory of theirs, where TLS may be remembered. Nobody must be asked
+/// then: the token does not go out in the clear because nothing can be seen.
+fn asks_nobody(prepare: impl Fn(&Path), code: i32) -> String {
     let directory = tempfile::tempdir().unwrap();
     // Others can call it.
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
     let copy = directory.path().join("straw");
     copy_to(&copy);
     let etc = directory.path().join("etc");
+    let [ca, notes] = ["ca_cert.pem", ".straw.json"].map(|name| etc.join(name));
     fs::create_dir(&etc).unwrap();
-    fs::write(etc.join("ca_cert.pem"), "PEM").unwrap();
-    fs::write(etc.join(".straw.json"), r#"{"files": [], "ca": "PEM"}"#).unwrap();
-    for path in [
-        etc.join("ca_cert.pem"),
-        etc.join(".straw.json"),
-        etc.clone(),
-    ] {
-        chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
+    fs::write(&ca, "PEM").unwrap();
+    fs::write(&notes, r#"{"files": [], "ca": "PEM"}"#).unwrap();
+    for path in [&ca, &notes, &etc] {
+        chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
     }
+    prepare(&etc);
     // Nobody answers: who asks stays in its queue.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let server = listener.local_addr().unwrap().to_string();
-    // That there is a CA is seen only where the directory can be read and passed.
-    for (mode, code) in [(0o300, 9), (0o400, 9), (0o000, 9), (0o500, 7), (0o700, 7)] {
-        fs::set_permissions(&etc, fs::Permissions::from_mode(mode)).unwrap();
-        for more in [&[][..], &["--explain"]] {
-            let output = Command::new(&copy)
-                .args(["fetch", &server, "--timeout", "5s", "-o"])
-                .arg(&etc)
-                .args(more)
-                .env_clear()
-                .env("SLURM_JWT", token(60))
-                .uid(NOBODY)
-                .gid(NOBODY)
-                .current_dir("/")
-                .output()
-                .unwrap();
-            let said = assert_ends(&output, code);
-            let asked = listener.accept().map_err(|error| error.kind());
-            assert_eq!(
-                asked.unwrap_err(),
-                ErrorKind::WouldBlock,
-                "{mode:o}: {said}"
-            );
-            if code == 9 {
-                assert!(said.contains("cannot be used: permission denied"), "{said}");
-            }
-        }
+    let mut all_said = String::new();
+    for more in ["--quiet", "--json", "--explain"] {
+        let output = Command::new(&copy)
+            .args(["fetch", &server, "--timeout", "5s", more, "-o"])
+            .arg(&etc)
+            .env_clear()
+            .env("SLURM_JWT", token(60))
+            .uid(NOBODY)
+            .gid(NOBODY)
+            .current_dir("/")
+            .output()
+            .unwrap();
+        let said = assert_ends(&output, code);
+        let asked = listener.accept().map_err(|error| error.kind());
+        assert_eq!(asked.unwrap_err(), ErrorKind::WouldBlock, "{said}");
+        all_said += &said;
     }
+    all_said
+}
+
+#[test]
+fn nobody_is_asked_where_a_ca_may_be_remembered() {
+    if !rustix::process::geteuid().is_root() {
+        return skip("only root can run straw as another user");
+    }
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
+    for directory in [0o300, 0o400, 0o000] {
+        let said = asks_nobody(|etc| mode(etc, directory).unwrap(), 9);
+        assert!(said.contains("cannot be used: permission denied"), "{said}");
+    }
+    let said = asks_nobody(|etc| mode(&etc.join(".straw.json"), 0).unwrap(), 9);
+    assert!(
+        said.contains(".straw.json cannot be read: permission denied"),
+        "{said}"
+    );
+    assert!(
+        said.contains("\"notes-unreadable\"")
+            && said.contains("hint: have this user read it; or remove it"),
+        "{said}"
+    );
+    // That there is a CA is seen here, and that it is none.
+    let said = asks_nobody(|etc| mode(etc, 0o500).unwrap(), 7);
+    assert!(said.contains("ca_cert.pem"), "{said}");
 }
