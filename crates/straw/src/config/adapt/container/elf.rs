@@ -51,6 +51,8 @@ pub(super) struct Elf<'a, S: ?Sized> {
     source: &'a S,
     machine: u16,
     segments: Vec<Segment>,
+    /// Where in memory the tables for exceptions begin, if there are any.
+    frames: Option<u64>,
     dynamic: Vec<(u64, u64)>,
 }
 
@@ -63,12 +65,30 @@ pub(super) struct Segment {
     pub(super) is_code: bool,
 }
 
+impl Segment {
+    fn holds(&self, address: u64) -> bool {
+        address >= self.address && address - self.address < self.length
+    }
+
+    /// Its first bytes, so many of those it has, and the rest.
+    fn split(self, at: u64) -> (Self, Self) {
+        let rest = Self {
+            address: self.address + at,
+            offset: self.offset.wrapping_add(at),
+            length: self.length - at,
+            ..self
+        };
+        (Self { length: at, ..self }, rest)
+    }
+}
+
 /// A pointer: where it stands, and where it points.
 pub(super) type Pointer = (u64, u64);
 
 // Kinds of segments and of entries in the dynamic section.
 const LOAD: u32 = 1;
 const DYNAMIC: u32 = 2;
+const FRAMES: u32 = 0x6474_e550;
 const EXECUTABLE: u32 = 1;
 const STRTAB: u64 = 5;
 const RELA: u64 = 7;
@@ -110,6 +130,7 @@ impl<'a, S: Source + ?Sized> Elf<'a, S> {
             source,
             machine: u16_at(&header, 0x12)?,
             segments: Vec::new(),
+            frames: None,
             dynamic: Vec::new(),
         };
         for header in table.chunks_exact(size) {
@@ -121,6 +142,7 @@ impl<'a, S: Source + ?Sized> Elf<'a, S> {
             };
             match u32_at(header, 0)? {
                 LOAD => elf.segments.push(segment),
+                FRAMES => elf.frames = Some(segment.address),
                 DYNAMIC => {
                     let length = segment.length.min(LARGEST_DYNAMIC);
                     let segment = Segment { length, ..segment };
@@ -145,11 +167,23 @@ impl<'a, S: Source + ?Sized> Elf<'a, S> {
         str::from_utf8(text).ok().map(str::to_owned)
     }
 
-    /// The parts that are loaded, those without code first.
-    pub(super) fn segments(&self) -> Vec<Segment> {
-        let mut segments = self.segments.clone();
-        segments.sort_by_key(|segment| segment.is_code);
-        segments
+    /// The parts that are loaded, the likelier first to hold what a program says: not those with the
+    /// names of functions, nor those with code. What is before the tables for exceptions, which are as
+    /// large, is a part by itself.
+    pub(super) fn parts(&self) -> Vec<Segment> {
+        let names = self.entry(STRTAB);
+        let mut parts = Vec::new();
+        for &segment in &self.segments {
+            match self.frames.filter(|&frames| segment.holds(frames)) {
+                None => parts.push(segment),
+                Some(frames) => {
+                    let (before, rest) = segment.split(frames - segment.address);
+                    parts.extend([before, rest]);
+                }
+            }
+        }
+        parts.sort_by_key(|part| (part.is_code, names.is_some_and(|names| part.holds(names))));
+        parts
     }
 
     /// What is in a part of the file.
@@ -205,10 +239,10 @@ impl<'a, S: Source + ?Sized> Elf<'a, S> {
 
     /// Where in the file an address is.
     fn offset(&self, address: u64) -> Option<u64> {
-        let holds = |segment: &&Segment| {
-            address >= segment.address && address - segment.address < segment.length
-        };
-        let segment = self.segments.iter().find(holds)?;
+        let segment = self
+            .segments
+            .iter()
+            .find(|segment| segment.holds(address))?;
         Some(segment.offset.wrapping_add(address - segment.address))
     }
 }

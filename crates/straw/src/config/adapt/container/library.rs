@@ -163,10 +163,10 @@ type Tables = BTreeMap<Table, BTreeSet<String>>;
 
 /// The tables, and the part of the file that the keys are in.
 fn tables<'a, S: Source + ?Sized>(elf: &Elf<'a, S>) -> Option<(Tables, Cow<'a, [u8]>)> {
-    let (address, strings) = elf.segments().into_iter().find_map(|segment| {
-        let bytes = elf.bytes(segment)?;
+    let (address, strings) = elf.parts().into_iter().find_map(|part| {
+        let bytes = elf.bytes(part)?;
         places(&bytes, Table::Top).next()?;
-        Some((segment.address, bytes))
+        Some((part.address, bytes))
     })?;
     let pointers = elf.pointers();
     let key_at = |at: u64| {
@@ -204,11 +204,13 @@ fn tables<'a, S: Source + ?Sized>(elf: &Elf<'a, S>) -> Option<(Tables, Cow<'a, [
 /// Where a table's anchor stands among the strings, perhaps as the end of another one.
 fn places(strings: &[u8], table: Table) -> impl Iterator<Item = u64> {
     let anchor = table.anchor().as_bytes();
-    // Capitals are rarer than the ends of strings.
-    memchr_iter(anchor[0], strings)
-        .filter(|&at| {
-            let rest = strings[at..].strip_prefix(anchor);
-            rest.is_some_and(|rest| rest.first() == Some(&0))
+    // Capitals are rarer than other letters, and those that begin a string are the most common.
+    let capital = anchor.iter().rposition(u8::is_ascii_uppercase).unwrap_or(0);
+    memchr_iter(anchor[capital], strings)
+        .filter_map(move |at| {
+            let at = at.checked_sub(capital)?;
+            let rest = strings[at..].strip_prefix(anchor)?;
+            (rest.first() == Some(&0)).then_some(at)
         })
         .map(|at| at as u64)
 }
