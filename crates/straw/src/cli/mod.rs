@@ -28,7 +28,7 @@ use rustix::process::DumpableBehavior;
 use secrecy::SecretString;
 use serde_json::Value;
 
-use args::{Cli, Command, LogFormat, Output};
+use args::{Cli, Command, Late, LogFormat, Output, describe};
 use parse::parse;
 
 pub use settings::SettingsError;
@@ -74,7 +74,7 @@ impl Environment {
 
 /// The description of the command line, for the man page.
 pub fn command() -> clap::Command {
-    Cli::command()
+    Cli::command().mut_subcommands(describe)
 }
 
 /// Refuses to work with rights that whoever started straw does not have: as a program that is
@@ -115,19 +115,20 @@ pub fn run(arguments: Vec<OsString>, environment: &Environment) -> ExitCode {
     };
     logger::start(&cli.output);
     let result = match cli.command {
-        Command::Fetch(arguments) => fetch::run(*arguments, &cli.output, environment),
-        Command::Watch(arguments) => watch::run(*arguments, &cli.output, environment),
-        Command::Token(command) => token::run(command, &cli.output, environment),
-        Command::Exec(arguments) => match exec::exec(*arguments, cli.given, environment) {
+        Command::Fetch(Late(arguments)) => fetch::run(*arguments, &cli.output, environment),
+        Command::Watch(Late(arguments)) => watch::run(*arguments, &cli.output, environment),
+        Command::Token(Late(command)) => token::run(*command, &cli.output, environment),
+        Command::Exec(Late(arguments)) => match exec::exec(*arguments, cli.given, environment) {
             Ok(code) => return code.into(),
             Err(error) => Err(error),
         },
-        Command::Shim(command) => shim::run(command, &cli.output),
-        Command::Doctor(arguments) => match doctor::run(*arguments, &cli.output, environment) {
+        Command::Shim(Late(command)) => shim::run(*command, &cli.output),
+        Command::Doctor(Late(arguments)) => match doctor::run(*arguments, &cli.output, environment)
+        {
             Ok(code) => return code,
             Err(error) => Err(error),
         },
-        Command::Ping(arguments) => match ping::run(*arguments, &cli.output, environment) {
+        Command::Ping(Late(arguments)) => match ping::run(*arguments, &cli.output, environment) {
             Ok(code) => return code,
             Err(error) => Err(error),
         },
@@ -149,7 +150,7 @@ fn shim(name: &OsStr, line: &[OsString], environment: &Environment) -> ExitCode 
         Err(unusable) => return unusable.tell_for(name),
     };
     logger::start(&cli.output);
-    let Command::Exec(exec) = cli.command else {
+    let Command::Exec(Late(exec)) = cli.command else {
         return ExitCode::FAILURE;
     };
     match exec::shim(*exec, line, name, environment) {

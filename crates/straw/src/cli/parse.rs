@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, Args as _, FromArgMatches as _};
+use clap::{Arg, ArgMatches, Args as _, CommandFactory as _, FromArgMatches as _};
 
-use super::args::{Auth, Cli, Command, Exec, Output};
+use super::args::{Auth, Cli, Command, Exec, Late, Output, describe};
 use super::settings::{Settings, SettingsError};
 use super::{Environment, TOKEN_MARK, command, fail, fail_for};
 use crate::text::{mark_of, safe};
@@ -60,14 +60,14 @@ impl From<clap::Error> for Unusable {
 
 /// Reads the arguments, over the variables and the settings.
 pub(super) fn parse(arguments: Vec<OsString>, environment: &Environment) -> Result<Cli, Unusable> {
-    // To describe it takes longer than all the rest, so it is done once.
-    let line = command();
-    let settings = match Settings::load(environment.settings.as_ref(), &|| options(&line)) {
+    // The options of a command are described once it is known to be called.
+    let line = Cli::command();
+    let settings = match Settings::load(environment.settings.as_ref(), &|| options(&command())) {
         Ok(settings) => settings,
         Err(error) => {
             // Help needs no settings.
             let arguments = with_subcommand(arguments, &line)?;
-            return Err(match line.try_get_matches_from(arguments) {
+            return Err(match command().try_get_matches_from(arguments) {
                 Err(help) if !help.use_stderr() => help.into(),
                 _ => Unusable::Settings(error),
             });
@@ -117,9 +117,8 @@ pub(super) fn parse(arguments: Vec<OsString>, environment: &Environment) -> Resu
     let mut words = arguments.iter().filter_map(|word| word.to_str());
     let called = words.find(|word| line.find_subcommand(word).is_some());
     let mut line = line.mut_args(complete);
-    // Those of the others are not looked at.
     if let Some(called) = called {
-        line = line.mut_subcommand(called, |below| mut_all_args(below, &complete));
+        line = line.mut_subcommand(called, |below| mut_all_args(describe(below), &complete));
     }
     let matches = line
         .try_get_matches_from(&arguments)
@@ -141,7 +140,7 @@ pub(super) fn parse(arguments: Vec<OsString>, environment: &Environment) -> Resu
     if matches!(cli.command, Command::Doctor(_)) && given("wait").is_some() {
         return conflict("doctor looks once, so --wait does not go with it");
     }
-    if let Command::Exec(exec) = &cli.command
+    if let Command::Exec(Late(exec)) = &cli.command
         && let Some(word) = exec.command.first().and_then(|word| word.to_str())
         && word.starts_with('-')
     {
@@ -151,7 +150,7 @@ pub(super) fn parse(arguments: Vec<OsString>, environment: &Environment) -> Resu
         );
         return conflict(&text);
     }
-    if let Command::Fetch(fetch) = &mut cli.command
+    if let Command::Fetch(Late(fetch)) = &mut cli.command
         && given("output").is_some()
     {
         if given("stdout").is_some() {
@@ -159,7 +158,7 @@ pub(super) fn parse(arguments: Vec<OsString>, environment: &Environment) -> Resu
         }
         fetch.stdout = None;
     }
-    if let Command::Exec(exec) = &cli.command
+    if let Command::Exec(Late(exec)) = &cli.command
         && exec.supervise.refresh.is_none()
     {
         let beside = ["on_change", "kill_after", "renew_token", "lifespan"];
@@ -170,14 +169,14 @@ pub(super) fn parse(arguments: Vec<OsString>, environment: &Environment) -> Resu
         }
     }
     let renewing = match &cli.command {
-        Command::Exec(exec) => Some(&exec.renewing),
-        Command::Watch(watch) => Some(&watch.renewing),
+        Command::Exec(Late(exec)) => Some(&exec.renewing),
+        Command::Watch(Late(watch)) => Some(&watch.renewing),
         _ => None,
     };
     if renewing.is_some_and(|renewing| renewing.wanted().is_none()) && given("lifespan").is_some() {
         return conflict("--lifespan is of the tokens that --renew-token gets");
     }
-    if let Command::Watch(watch) = &cli.command
+    if let Command::Watch(Late(watch)) = &cli.command
         && !watch.once
         && watch.max_stale < watch.refresh
     {

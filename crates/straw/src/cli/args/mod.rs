@@ -2,6 +2,7 @@
 
 mod access;
 mod doctor;
+mod late;
 mod shim;
 mod token;
 mod values;
@@ -15,6 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(super) use access::{Access, Auth};
 pub(super) use doctor::{Color, Doctor, Ping};
+pub(super) use late::{Late, describe};
 pub(super) use shim::{InstallShims, ListShims, RemoveShims, Shim};
 pub(super) use token::{Renew, Show, Token, TokenPlaces};
 pub(super) use watch::{LogFormat, Renewing, Supervise, Watch};
@@ -75,20 +77,20 @@ pub(super) struct Cli {
 pub(super) enum Command {
     /// Put straw in front of Slurm's commands, so that they just work
     #[command(subcommand)]
-    Shim(Shim),
+    Shim(Late<Shim>),
     /// Make the configuration ready, then become a command
-    Exec(Box<Exec>),
+    Exec(Late<Exec>),
     /// Keep a directory fresh with the configuration, for other containers or a host
-    Watch(Box<Watch>),
+    Watch(Late<Watch>),
     /// Fetch the configuration files and write them into a directory
-    Fetch(Box<Fetch>),
+    Fetch(Late<Fetch>),
     /// Show or renew a token
     #[command(subcommand)]
-    Token(Token),
+    Token(Late<Token>),
     /// Find out why it does not work, and say what to do
-    Doctor(Box<Doctor>),
+    Doctor(Late<Doctor>),
     /// Ask which controllers answer
-    Ping(Box<Ping>),
+    Ping(Late<Ping>),
     /// List the releases of Slurm that straw can talk to
     Releases,
 }
@@ -97,26 +99,31 @@ impl Command {
     /// How it gets at the controllers.
     pub(super) fn access(&mut self) -> Option<&mut Access> {
         match self {
-            Self::Fetch(fetch) => Some(&mut fetch.access),
-            Self::Token(Token::Renew(renew)) => Some(&mut renew.access),
-            Self::Exec(exec) => Some(&mut exec.access),
-            Self::Watch(watch) => Some(&mut watch.access),
-            Self::Doctor(doctor) => Some(&mut doctor.access),
-            Self::Ping(ping) => Some(&mut ping.access),
-            Self::Token(Token::Show(_)) | Self::Shim(_) | Self::Releases => None,
+            Self::Fetch(Late(fetch)) => Some(&mut fetch.access),
+            Self::Token(Late(token)) => match &mut **token {
+                Token::Renew(renew) => Some(&mut renew.access),
+                Token::Show(_) => None,
+            },
+            Self::Exec(Late(exec)) => Some(&mut exec.access),
+            Self::Watch(Late(watch)) => Some(&mut watch.access),
+            Self::Doctor(Late(doctor)) => Some(&mut doctor.access),
+            Self::Ping(Late(ping)) => Some(&mut ping.access),
+            Self::Shim(_) | Self::Releases => None,
         }
     }
 
     /// The places of a token that it takes.
     pub(super) fn token_places(&mut self) -> Option<&mut TokenPlaces> {
         match self {
-            Self::Fetch(fetch) => Some(&mut fetch.access.token),
-            Self::Token(Token::Show(show)) => Some(&mut show.token),
-            Self::Token(Token::Renew(renew)) => Some(&mut renew.access.token),
-            Self::Exec(exec) => Some(&mut exec.access.token),
-            Self::Watch(watch) => Some(&mut watch.access.token),
-            Self::Doctor(doctor) => Some(&mut doctor.access.token),
-            Self::Ping(ping) => Some(&mut ping.access.token),
+            Self::Fetch(Late(fetch)) => Some(&mut fetch.access.token),
+            Self::Token(Late(token)) => Some(match &mut **token {
+                Token::Show(show) => &mut show.token,
+                Token::Renew(renew) => &mut renew.access.token,
+            }),
+            Self::Exec(Late(exec)) => Some(&mut exec.access.token),
+            Self::Watch(Late(watch)) => Some(&mut watch.access.token),
+            Self::Doctor(Late(doctor)) => Some(&mut doctor.access.token),
+            Self::Ping(Late(ping)) => Some(&mut ping.access.token),
             Self::Shim(_) | Self::Releases => None,
         }
     }
