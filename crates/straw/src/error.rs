@@ -383,7 +383,7 @@ impl Error {
                  for `straw exec --refresh`"
                     .into()
             }
-            Self::PidFile(error) => error.hint(),
+            Self::PidFile(error) => error.hint().into(),
             Self::Health(error) => error.hint(),
             Self::Signals(_) => "does a limit, or a filter of system calls, forbid it?".into(),
             Self::NoThread(_) => {

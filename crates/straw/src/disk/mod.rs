@@ -85,7 +85,7 @@ pub(crate) fn describe(errno: Errno) -> String {
     match errno {
         Errno::BUSY => "it is a mount point".to_owned(),
         Errno::ISDIR => "it is a directory".to_owned(),
-        Errno::NODEV => "it is a device or a pipe".to_owned(),
+        Errno::NODEV => "it is a device, a pipe or a socket".to_owned(),
         errno => system_text(&errno.into()),
     }
 }

@@ -45,7 +45,7 @@ pub fn replace(
 }
 
 /// That what stands at a path may be replaced by a file: nothing, a file, or a link to one. Not a
-/// device or a pipe, nor what stands for one: `/dev/stdout`.
+/// device, a pipe or a socket, nor what stands for one: `/dev/stdout`.
 fn check_place(path: &Path) -> Result<(), Errno> {
     let ends_in_slash = path.as_os_str().as_encoded_bytes().ends_with(b"/");
     if ends_in_slash || path.file_name().is_none() {
@@ -193,7 +193,7 @@ mod tests {
         assert!(fail(Path::new("/")).ends_with("it is a directory"));
         assert!(fail(&dir.path().join("new/")).ends_with("it is a directory"));
         for device in ["/dev/null", "/dev/stdout", "/proc/self/fd/1"] {
-            assert!(fail(Path::new(device)).ends_with("it is a device or a pipe"));
+            assert!(fail(Path::new(device)).ends_with("it is a device, a pipe or a socket"));
         }
         for path in [&directory, &dir.path().join("not/there")] {
             assert!(can_replace(path).is_err());

@@ -1,14 +1,14 @@
 //! The file that says which process is the watch.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _, Seek as _, Write as _};
+use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, ftruncate, openat};
 use rustix::io::Errno;
 
-use crate::text::system_text;
+use crate::disk::{self, raw, remedy};
 
 /// A file with the number of this process in it, as long as this lives.
 #[derive(Debug)]
@@ -26,9 +26,9 @@ impl PidFile {
     /// [`PidFileError`] where it cannot be written, or is another one's that lives.
     pub fn write(path: &Path) -> Result<Self, PidFileError> {
         let path = path.to_owned();
-        let fail = |error: io::Error| PidFileError::NotWritten {
+        let fail = |errno| PidFileError::NotWritten {
             path: path.clone(),
-            error,
+            errno,
         };
         let mut file = loop {
             let file = Self::lock(&path, fail)?;
@@ -38,20 +38,24 @@ impl PidFile {
             }
         };
         if !is_number(&file) {
-            return Err(fail(Errno::EXIST.into()));
+            return Err(fail(Errno::EXIST));
         }
-        ftruncate(&file, 0).map_err(|errno| fail(errno.into()))?;
-        writeln!(file, "{}", std::process::id()).map_err(fail)?;
+        ftruncate(&file, 0).map_err(fail)?;
+        writeln!(file, "{}", std::process::id()).map_err(|error| fail(raw(error)))?;
         Ok(Self { path, file })
     }
 
-    fn lock(path: &Path, fail: impl Fn(io::Error) -> PidFileError) -> Result<File, PidFileError> {
+    fn lock(path: &Path, fail: impl Fn(Errno) -> PidFileError) -> Result<File, PidFileError> {
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file = openat(CWD, path, flags, Mode::from_raw_mode(0o644));
-        let file = File::from(file.map_err(|errno| fail(errno.into()))?);
-        if !file.metadata().map_err(&fail)?.is_file() {
-            return Err(fail(io::ErrorKind::InvalidInput.into()));
+        let file = match openat(CWD, path, flags, Mode::from_raw_mode(0o644)) {
+            // A socket.
+            Err(Errno::NXIO) => return Err(fail(Errno::NODEV)),
+            other => File::from(other.map_err(&fail)?),
+        };
+        let metadata = file.metadata().map_err(|error| fail(raw(error)))?;
+        if !metadata.is_file() {
+            return Err(fail(Errno::NODEV));
         }
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::WOULDBLOCK) => {
@@ -99,15 +103,15 @@ impl Drop for PidFile {
 #[non_exhaustive]
 pub enum PidFileError {
     /// It cannot be written.
-    #[error("{} cannot be written: {}", path.display(), system_text(error))]
+    #[error("{} cannot be written: {}", path.display(), describe(*errno))]
     NotWritten {
         /// The file.
         path: PathBuf,
         /// Why.
-        error: io::Error,
+        errno: Errno,
     },
     /// It is another process's that lives.
-    #[error("{} is held by {}", path.display(), describe(*pid))]
+    #[error("{} is held by {}", path.display(), holder(*pid))]
     Taken {
         /// The file.
         path: PathBuf,
@@ -116,7 +120,16 @@ pub enum PidFileError {
     },
 }
 
-fn describe(pid: Option<u32>) -> String {
+fn describe(errno: Errno) -> String {
+    match errno {
+        Errno::EXIST => "it holds something else than the number of a process".into(),
+        // It is not followed.
+        Errno::LOOP => "it is a symlink".into(),
+        errno => disk::describe(errno),
+    }
+}
+
+fn holder(pid: Option<u32>) -> String {
     match pid {
         Some(pid) => format!("process {pid}"),
         None => "another process".into(),
@@ -131,22 +144,23 @@ impl PidFileError {
         }
     }
 
-    pub(crate) fn hint(&self) -> String {
+    pub(crate) fn hint(&self) -> &'static str {
         match self {
-            Self::NotWritten { error, .. } if error.kind() == io::ErrorKind::AlreadyExists => {
-                "it holds something else than the number of a process: remove it, or name another \
-                 file"
-                    .into()
-            }
-            Self::NotWritten { .. } => {
-                "may this user write there? /run/user/UID is a place where every user may, /run one \
-                 where root may"
-                    .into()
-            }
+            Self::NotWritten { errno, .. } => match *errno {
+                Errno::EXIST => "remove it, or name another file",
+                Errno::NODEV | Errno::LOOP => {
+                    "name a file of its own: straw locks it, and removes it at the end"
+                }
+                Errno::ISDIR => "name a file in it",
+                Errno::NOENT => "its directory must be there",
+                errno => remedy(errno).unwrap_or(
+                    "may this user write there? /run/user/UID is a place where every user may, /run \
+                     one where root may",
+                ),
+            },
             Self::Taken { .. } => {
                 "one watch for a directory is enough: end that one first, or give this one a file of its \
                  own"
-                    .into()
             }
         }
     }
@@ -154,6 +168,11 @@ impl PidFileError {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    use rustix::fs::{FileType, mknodat};
+
     use super::*;
 
     #[test]
@@ -188,16 +207,24 @@ mod tests {
     #[test]
     fn what_is_no_file_is_not_written() {
         let directory = tempfile::tempdir().unwrap();
-        for path in [
-            directory.path().to_owned(),
-            directory.path().join("no/where"),
+        let at = |name: &str| directory.path().join(name);
+        mknodat(CWD, at("pipe"), FileType::Fifo, Mode::RWXU, 0).unwrap();
+        let _socket = UnixListener::bind(at("socket")).unwrap();
+        symlink("/dev/null", at("link")).unwrap();
+        let no_file = "it is a device, a pipe or a socket";
+        for (path, why) in [
+            (at("pipe"), no_file),
+            (at("socket"), no_file),
+            ("/dev/null".into(), no_file),
+            (at("link"), "it is a symlink"),
+            (at("."), "it is a directory"),
+            (at("no/where"), "no such file or directory"),
         ] {
             let error = PidFile::write(&path).unwrap_err();
+            let expected = format!("{} cannot be written: {why}", path.display());
+            assert_eq!(error.to_string(), expected);
             assert_eq!(error.kind(), "pid-file-not-written");
         }
-        let link = directory.path().join("link");
-        std::os::unix::fs::symlink("/dev/null", &link).unwrap();
-        assert!(PidFile::write(&link).is_err());
     }
 
     #[test]
@@ -206,7 +233,7 @@ mod tests {
         let path = directory.path().join("notes");
         fs::write(&path, "worth more than a number\n").unwrap();
         let error = PidFile::write(&path).unwrap_err();
-        assert!(error.hint().contains("something else"), "{error}");
+        assert!(error.to_string().contains("something else"), "{error}");
         assert_eq!(
             fs::read_to_string(&path).unwrap(),
             "worth more than a number\n"

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::{Pid, Signal, kill_process};
 use slurm_protocol::ProtocolVersion;
 
@@ -297,6 +298,16 @@ pub fn errors() -> BTreeSet<String> {
     let straw = with(&["--health", "./mine"]);
     fs::write(straw.path().join("mine"), "mine").unwrap();
     meet(golden("watch-health-in-the-way", straw, fakes));
+    let straw = with(&["--pid-file", "pipe"]);
+    mknodat(
+        CWD,
+        straw.path().join("pipe"),
+        FileType::Fifo,
+        Mode::RWXU,
+        0,
+    )
+    .unwrap();
+    meet(golden("watch-pid-file-pipe", straw, fakes));
     // A store that cannot be written to is no place to keep fresh.
     let file = with(&[]);
     fs::write(file.path().join("store"), "").unwrap();
