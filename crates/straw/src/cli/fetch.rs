@@ -173,11 +173,12 @@ fn report(
         })
         .collect();
     // The files are there, whoever reads this or does not.
-    say(&format!(
+    let text = format!(
         "configuration of {} in {}: {}",
         fetched.controller,
         directory.display(),
         changes.join("; ")
-    ));
+    );
+    say(&text, output);
     Ok(())
 }

@@ -15,6 +15,7 @@ mod settings;
 mod shim;
 mod supervise;
 mod token;
+mod unusable;
 mod watch;
 
 use std::ffi::{OsStr, OsString};
@@ -26,7 +27,7 @@ use clap::CommandFactory as _;
 use rustix::fs::getxattr;
 use rustix::process::DumpableBehavior;
 use secrecy::SecretString;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use args::{Cli, Command, Late, LogFormat, Output, describe};
 use parse::parse;
@@ -156,7 +157,7 @@ fn shim(name: &OsStr, line: &[OsString], environment: &Environment) -> ExitCode 
     match exec::shim(*exec, line, name, environment) {
         Ok(()) => ExitCode::SUCCESS,
         // Its standard output is the command's, and so are its options.
-        Err(error) => fail_for(name, &error),
+        Err(error) => fail_for(name, &error, cli.output.log_format),
     }
 }
 
@@ -164,21 +165,32 @@ fn shim(name: &OsStr, line: &[OsString], environment: &Environment) -> ExitCode 
 const TOKEN_MARK: &str = "STRAW_SLURM_JWT";
 
 /// Says what went wrong to somebody who called another command.
-fn fail_for(name: &OsStr, error: &Error) -> ExitCode {
+fn fail_for(name: &OsStr, error: &Error, format: LogFormat) -> ExitCode {
     let name = name.to_string_lossy();
     let mut text = error.to_text();
-    if text.contains("--") {
-        // The arguments are the command's.
-        text.push_str(
+    // The arguments are the command's.
+    let more = match text.contains("--") {
+        true => {
             "(Options of straw's are variables here, --token-file STRAW_TOKEN_FILE, or keys of \
-             /etc/straw.toml.)\n",
-        );
+             /etc/straw.toml.)"
+        }
+        false => "",
+    };
+    match format {
+        LogFormat::Text => {
+            if !more.is_empty() {
+                text.push_str(&format!("{more}\n"));
+            }
+            let name = name.escape_debug();
+            let _ = write!(std::io::stderr(), "straw, for {name}: {text}");
+        }
+        LogFormat::Json => {
+            let mut what = error.to_json()["error"].take();
+            what["command"] = name.into();
+            what["hint"] = format!("{} {more}", error.hint()).trim_end().into();
+            logger::write_json("error", what);
+        }
     }
-    let _ = write!(
-        std::io::stderr(),
-        "straw, for {}: {text}",
-        name.escape_debug()
-    );
     ExitCode::from(error.exit_code() as u8)
 }
 
@@ -195,9 +207,15 @@ fn fail(error: &Error, output: &Output) -> ExitCode {
     ExitCode::from(error.exit_code() as u8)
 }
 
-/// Says something on stderr, where there may be nobody to hear it.
-fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{}", safe(text));
+/// Says on stderr what was done, where there may be nobody to hear it.
+fn say(text: &str, output: &Output) {
+    let text = safe(text);
+    match output.log_format {
+        LogFormat::Text => {
+            let _ = writeln!(std::io::stderr(), "{text}");
+        }
+        LogFormat::Json => logger::write_json("notice", json!({ "message": text })),
+    }
 }
 
 /// Writes a report to stdout.

@@ -1,78 +1,47 @@
 //! The command line: arguments over variables over settings, as one table of clap's.
 
-use std::borrow::Cow;
-use std::ffi::{OsStr, OsString};
-use std::io::Write as _;
-use std::process::ExitCode;
+use std::ffi::OsString;
 
 use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args as _, CommandFactory as _, FromArgMatches as _};
 
-use super::args::{Auth, Cli, Command, Exec, Late, Output, describe};
+use super::args::{Auth, Cli, Command, Exec, Late, describe};
 use super::settings::{Settings, SettingsError};
-use super::{Environment, TOKEN_MARK, command, fail, fail_for};
-use crate::text::{mark_of, safe};
-
-/// Why there is nothing to run.
-pub(super) enum Unusable {
-    Arguments(clap::Error),
-    Settings(SettingsError),
-}
-
-impl Unusable {
-    pub(super) fn tell(self) -> ExitCode {
-        match self {
-            Self::Arguments(error) => {
-                // Where nobody listens, the exit code still says it.
-                let text = error.render().to_string();
-                let _ = match safe(&text) {
-                    Cow::Borrowed(_) => error.print(),
-                    Cow::Owned(text) => write!(std::io::stderr(), "{text}"),
-                };
-                ExitCode::from(error.exit_code().try_into().unwrap_or(2))
-            }
-            Self::Settings(error) => fail(&error.into(), &Output::default()),
-        }
-    }
-
-    /// The same, for somebody who called another command and knows nothing of ours.
-    pub(super) fn tell_for(self, name: &OsStr) -> ExitCode {
-        let error = match self {
-            Self::Arguments(error) => error,
-            Self::Settings(error) => return fail_for(name, &error.into()),
-        };
-        let text = error.render().to_string();
-        let line = text.lines().next().unwrap_or_default();
-        let name = name.to_string_lossy();
-        let line = format!("straw, for {}: {line}\n", name.escape_debug());
-        let _ = std::io::stderr().write_all(safe(&line).as_bytes());
-        ExitCode::from(2)
-    }
-}
-
-impl From<clap::Error> for Unusable {
-    fn from(error: clap::Error) -> Self {
-        Self::Arguments(error)
-    }
-}
+use super::unusable::{Unusable, Why, log_format};
+use super::{Environment, TOKEN_MARK, command};
+use crate::text::mark_of;
 
 /// Reads the arguments, over the variables and the settings.
 pub(super) fn parse(arguments: Vec<OsString>, environment: &Environment) -> Result<Cli, Unusable> {
     // The options of a command are described once it is known to be called.
     let line = Cli::command();
-    let settings = match Settings::load(environment.settings.as_ref(), &|| options(&command())) {
-        Ok(settings) => settings,
-        Err(error) => {
-            // Help needs no settings.
-            let arguments = with_subcommand(arguments, &line)?;
-            return Err(match command().try_get_matches_from(arguments) {
-                Err(help) if !help.use_stderr() => help.into(),
-                _ => Unusable::Settings(error),
-            });
-        }
+    let settings = Settings::load(environment.settings.as_ref(), &|| options(&command()));
+    let format = log_format(&arguments, settings.as_ref().ok());
+    let cli = match settings {
+        Ok(settings) => read(arguments, line, &settings, environment),
+        Err(error) => help_or(error, arguments),
     };
+    cli.map_err(|why| Unusable { why, format })
+}
+
+/// What is left where the settings are of no use: help needs none.
+fn help_or(settings: SettingsError, arguments: Vec<OsString>) -> Result<Cli, Why> {
+    let line = command();
+    let arguments = with_subcommand(arguments, &line)?;
+    Err(match line.try_get_matches_from(arguments) {
+        Err(help) if !help.use_stderr() => help.into(),
+        _ => Why::Settings(settings),
+    })
+}
+
+fn read(
+    arguments: Vec<OsString>,
+    line: clap::Command,
+    settings: &Settings,
+    environment: &Environment,
+) -> Result<Cli, Why> {
     // A variable of Slurm's wins over the file, as one of straw's does.
     let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let token = environment
@@ -122,7 +91,7 @@ pub(super) fn parse(arguments: Vec<OsString>, environment: &Environment) -> Resu
     }
     let matches = line
         .try_get_matches_from(&arguments)
-        .map_err(|error| in_settings(error, &settings))?;
+        .map_err(|error| in_settings(error, settings))?;
     let mut cli = Cli::from_arg_matches(&matches)?;
     let mut innermost = &matches;
     while let Some((_, matches)) = innermost.subcommand() {

@@ -73,7 +73,7 @@ fn list(arguments: ListShims, output: &Output) -> Result<(), Error> {
     let directory = arguments.place.directory.clone();
     let shims = shims(arguments.place.directory)?.list()?;
     if shims.is_empty() && !output.json && !output.quiet {
-        say(&format!("no shims in {}", directory.display()));
+        say(&format!("no shims in {}", directory.display()), output);
     }
     if output.json {
         let list: Vec<_> = shims.iter().map(describe).collect();
@@ -119,7 +119,8 @@ fn report(done: &[(Shim, Outcome)], output: &Output) -> Result<(), Error> {
         let of_it = done.iter().filter(|(_, of)| *of == outcome);
         let names: Vec<_> = of_it.map(|(shim, _)| shim.name.as_str()).collect();
         if !names.is_empty() {
-            say(&format!("{}: {}", outcome.name(), names.join(", ")));
+            let text = format!("{}: {}", outcome.name(), names.join(", "));
+            say(&text, output);
         }
     }
     Ok(())

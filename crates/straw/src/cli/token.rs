@@ -176,9 +176,10 @@ fn report(token: &Token, renewed: bool, file: Option<&Path>, output: &Output) ->
     let left = span(claims.left(now));
     let file = file.display();
     // The file is there, whoever reads this or does not.
-    say(&match renewed {
+    let text = match renewed {
         true => format!("{claims} ({left}), in {file}"),
         false => format!("the token in {file} lives for another {left}: not renewed"),
-    });
+    };
+    say(&text, output);
     Ok(())
 }

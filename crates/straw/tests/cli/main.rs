@@ -10,6 +10,7 @@ mod fake;
 mod faults;
 mod fetch;
 mod hostile;
+mod log_format;
 mod messages;
 mod reference;
 mod settings;

@@ -67,10 +67,12 @@ pub fn golden_of(name: &str, mut straw: Straw, peers: &[SocketAddr]) -> String {
         .normalize_paths(false)
         .eq(text, Data::read_from(path.as_ref(), None));
 
-    // The same again as JSON, for the kind.
-    straw.command.arg("--json");
-    let json = straw.run().stdout;
-    let json: serde_json::Value = serde_json::from_slice(&json).unwrap_or_default();
+    // The same again as JSON, for the kind; and what is said as objects.
+    straw.command.arg("--json").env("STRAW_LOG_FORMAT", "json");
+    let json = straw.run();
+    // A token command's own words are not straw's to change.
+    assert_objects(json.stderr.strip_prefix(b"why\n").unwrap_or(&json.stderr));
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap_or_default();
     let error = &json["error"];
     let code = output.status.code().unwrap();
     assert!(error.is_null() || error["exit_code"] == code, "{json}");
@@ -81,6 +83,19 @@ pub fn golden_of(name: &str, mut straw: Straw, peers: &[SocketAddr]) -> String {
         "docs/errors.md has no `{row}`"
     );
     kind.to_owned()
+}
+
+/// Fails unless each line of what was said is an object, as `--log-format json` has it. Returns them.
+#[track_caller]
+pub fn assert_objects(said: &[u8]) -> Vec<serde_json::Value> {
+    let said = String::from_utf8(said.to_vec()).unwrap();
+    let object = |line| {
+        let value: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
+        let has_all = ["time", "level", "message"].map(|name| value[name].is_string());
+        assert_eq!(has_all, [true; 3], "{line}\nin:\n{said}");
+        value
+    };
+    said.lines().map(object).collect()
 }
 
 /// A report without the times in it: how long something took, what is left of a token, and dates but

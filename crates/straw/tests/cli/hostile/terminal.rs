@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use super::{assert_harmless, said, serving, with_slurm_conf};
 use crate::credentials::daemon;
 use crate::fake::{Act, Fake};
+use crate::messages::assert_objects;
 use crate::straw::{Straw, sign, token};
 
 /// Clears the screen, sets a title, rings, goes back, turns the direction, hides.
@@ -33,13 +34,8 @@ fn assert_shows_nothing_evil(arguments: &[&str], make: impl Fn(Straw) -> Straw) 
         if more.contains(&"--json") && !output.stdout.is_empty() {
             serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap();
         }
-        if more.contains(&"--log-format") && output.status.code() != Some(2) {
-            // What was done is told beside them.
-            let said = String::from_utf8(output.stderr).unwrap();
-            for line in said.lines().filter(|line| line.starts_with('{')) {
-                serde_json::from_str::<serde_json::Value>(line)
-                    .unwrap_or_else(|_| panic!("{line}"));
-            }
+        if more.contains(&"--log-format") {
+            assert_objects(&output.stderr);
         }
     }
 }
