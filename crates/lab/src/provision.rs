@@ -1,6 +1,7 @@
 //! Docker itself: whether it is there, and how a fresh Debian machine gets it.
 
 use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -44,6 +45,24 @@ pub fn available() -> Result<(), Unavailable> {
 /// Whether this runs in CI (`CI=true`), where what cannot be tested is a failure.
 pub fn in_ci() -> bool {
     std::env::var_os("CI").is_some_and(|ci| ci == "true")
+}
+
+/// Says that the test of this thread, or a part of it, cannot be done here.
+///
+/// It is said past what the harness keeps to itself of a test that passes.
+///
+/// # Panics
+///
+/// With `CI=true`: there, what cannot be tested is a failure. Most of it needs root, so `.ci/run` has to
+/// be root, and the user of a hosted runner is not.
+#[track_caller]
+pub fn skip(why: &str) {
+    assert!(!in_ci(), "cannot be tested: {why}");
+    let thread = thread::current();
+    let test = thread.name().unwrap_or("a test");
+    let line = format!("{test}: skipped: {why}\n");
+    // Where nobody listens, there is nobody to tell.
+    let _ = io::stderr().write_all(line.as_bytes());
 }
 
 /// Makes sure that Docker answers: on Debian, and as root, it is installed and started if need be.
@@ -136,7 +155,7 @@ fn failed(packages: &[&str], out: &Output) -> Unavailable {
 
 /// Starts `dockerd` in a session of its own, so that it lives on when we end.
 fn start_daemon() -> Result<(), Unavailable> {
-    let cannot = |error: std::io::Error| {
+    let cannot = |error: io::Error| {
         Unavailable::new(
             format!("cannot start dockerd: {error}"),
             "start dockerd by hand",

@@ -41,6 +41,8 @@ mod launch;
 pub mod network;
 mod signals;
 pub mod store;
+#[cfg(test)]
+mod testing;
 mod text;
 pub mod transport;
 mod watch;

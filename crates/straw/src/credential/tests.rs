@@ -13,6 +13,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connec
 use slurm_protocol::{ConfigFlags, ProtocolVersion, RequestConfig, UnsealedRequest};
 
 use super::{Opened, SealError};
+use crate::testing::as_user;
 
 /// A socket that answers each connection in turn: `None` closes it.
 struct Daemon {
@@ -207,9 +208,14 @@ fn sockets_that_cannot_be_used() {
 
     let closed = directory.path().join("closed");
     let _listener = UnixListener::bind(&closed).unwrap();
-    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o700)).unwrap();
-    if !rustix::process::geteuid().is_root() {
-        assert_eq!(failed("closed"), unreachable("this user may not use it"));
+    // Nobody may use it, though everybody may go there.
+    for (path, mode) in [(directory.path(), 0o755), (&closed, 0)] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let may_not = || assert_eq!(failed("closed"), unreachable("this user may not use it"));
+    match rustix::process::geteuid().is_root() {
+        true => as_user(65534, may_not),
+        false => may_not(),
     }
 }
 

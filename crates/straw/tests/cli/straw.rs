@@ -1,10 +1,16 @@
 //! Running the program, and making tokens for it.
 
 use std::ffi::OsStr;
-use std::io::Write as _;
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+pub use lab::provision::skip;
+
+/// A user who owns nothing.
+pub const NOBODY: u32 = 65534;
 
 /// The program with an environment of its own, in a directory of its own.
 pub struct Straw {
@@ -34,6 +40,28 @@ impl Straw {
         self
     }
 
+    /// As somebody whom permissions bind, unlike root. Whoever is root becomes nobody, whose the directory
+    /// is then, with a copy of the program in it: the program itself may be where nobody else may go.
+    pub fn bound_by_permissions(mut self) -> Self {
+        if rustix::process::geteuid().is_root() {
+            let copy = self.path().join("straw");
+            copy_to(&copy);
+            let mut command = Command::new(copy);
+            command.args(self.command.get_args()).env_clear();
+            for (name, value) in self.command.get_envs() {
+                command.env(name, value.unwrap());
+            }
+            command
+                .current_dir(&self.directory)
+                .stdin(Stdio::null())
+                .uid(NOBODY)
+                .gid(NOBODY);
+            chown(self.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+            self.command = command;
+        }
+        self
+    }
+
     pub fn path(&self) -> &Path {
         self.directory.path()
     }
@@ -60,23 +88,6 @@ pub fn program() -> PathBuf {
 pub fn copy_to(path: &Path) {
     let copied = Command::new("cp").arg(program()).arg(path).status();
     assert!(copied.unwrap().success());
-}
-
-/// Says that the test of this thread, or a part of it, cannot be done here.
-///
-/// It is said past what the harness keeps to itself of a test that passes.
-///
-/// # Panics
-///
-/// With `CI=true`: there, what cannot be tested is a failure. Most of it needs root, so `.ci/run` has to
-/// be root, and the user of a hosted runner is not.
-#[track_caller]
-pub fn skip(why: &str) {
-    assert!(!lab::provision::in_ci(), "cannot be tested: {why}");
-    let thread = std::thread::current();
-    let test = thread.name().unwrap_or("a test");
-    let line = format!("{test}: skipped: {why}\n");
-    std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
 /// A token of alice's that expires in so many seconds.

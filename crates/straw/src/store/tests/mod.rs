@@ -10,6 +10,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::process::Command;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
+use lab::provision::skip;
 use slurm_protocol::ProtocolVersion;
 use tempfile::TempDir;
 
@@ -114,11 +115,6 @@ fn alone_by(mut command: Command, body: impl FnOnce(&Path)) {
     let dir = directory();
     let status = command.env(INSIDE, dir.path()).status().unwrap();
     assert!(status.success() && dir.path().join("done").exists());
-}
-
-/// Says why a test is not made here.
-fn skip(reason: &str) {
-    eprintln!("skipped: {reason}");
 }
 
 #[test]

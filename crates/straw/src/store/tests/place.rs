@@ -1,9 +1,9 @@
 //! Places that nobody named, and what others do to them.
 
 use std::os::unix::fs::chown;
-use std::os::unix::process::CommandExt as _;
 
 use super::*;
+use crate::testing::as_user;
 
 struct Places {
     dir: TempDir,
@@ -207,16 +207,22 @@ fn what_others_could_have_written_does_not_count() {
 
 #[test]
 fn an_ordinary_user() {
-    const DIR: &str = "STRAW_TEST_USER_DIR";
-    let path = |dir: &Path, name: &str| dir.join(name);
-    if let Some(dir) = std::env::var_os(DIR) {
-        let dir = Path::new(&dir);
-        let env = PlaceEnv::below(None, &path(dir, "run"), &path(dir, "tmp"));
+    let places = Places::new();
+    if !places.root {
+        return skip("only root can become another user");
+    }
+    chmod(places.dir.path(), 0o755);
+    let shared = Store::at(&places.path("shared")).unwrap();
+    put(&shared, &[("slurm.conf", "A")]);
+    at(&places.path("private"));
+    chmod(&places.path("private"), 0o700);
+    as_user(4711, || {
+        let env = PlaceEnv::below(None, &places.path("run"), &places.path("tmp"));
         let mine = Store::private(&env, "key").unwrap();
-        assert!(mine.path().starts_with(path(dir, "tmp/straw-4711")));
+        assert!(mine.path().starts_with(places.path("tmp/straw-4711")));
         put(&mine, &[("slurm.conf", "mine")]);
         // Root's store can be read where it is shared, and not be written.
-        let shared = at(&path(dir, "shared"));
+        let shared = at(&places.path("shared"));
         let current = shared.current().unwrap().unwrap();
         assert_eq!(read(&current.generation, "slurm.conf"), "A");
         let _hold = current.hold().unwrap();
@@ -228,27 +234,9 @@ fn an_ordinary_user() {
                 .to_string()
                 .ends_with("is read-only here: permission denied")
         );
-        let private = Store::at(&path(dir, "private")).unwrap_err();
+        let private = Store::at(&places.path("private")).unwrap_err();
         assert_eq!(private.kind(), "store-unusable");
-        let new = Store::at(&path(dir, "shared/new")).unwrap_err();
+        let new = Store::at(&places.path("shared/new")).unwrap_err();
         assert_eq!(new.kind(), "store-read-only");
-        return;
-    }
-    let places = Places::new();
-    if !places.root {
-        return skip("only root can become another user");
-    }
-    chmod(places.dir.path(), 0o755);
-    let shared = Store::at(&places.path("shared")).unwrap();
-    put(&shared, &[("slurm.conf", "A")]);
-    at(&places.path("private"));
-    chmod(&places.path("private"), 0o700);
-    let mut child = again("place::an_ordinary_user");
-    child.env(DIR, places.dir.path()).uid(4711).gid(4711);
-    match child.status() {
-        Ok(status) => {
-            assert!(status.success() && places.path("tmp/straw-4711").exists());
-        }
-        Err(error) => skip(&format!("that user cannot run this program: {error}")),
-    }
+    });
 }

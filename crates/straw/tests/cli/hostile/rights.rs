@@ -11,9 +11,8 @@ use std::process::{Command, Output};
 use rustix::fs::{StatVfsMountFlags, XattrFlags, setxattr, statvfs};
 
 use super::assert_ends;
-use crate::straw::{copy_to, skip, token};
+use crate::straw::{NOBODY, copy_to, skip, token};
 
-const NOBODY: u32 = 65534;
 const HINT: &str = "who calls it decides";
 
 /// Calls it as somebody else, with a file to read that must not be.
