@@ -6,7 +6,6 @@ mod credentials;
 mod doctor;
 mod exec;
 mod fake;
-#[cfg(target_arch = "x86_64")]
 mod faults;
 mod fetch;
 mod hostile;

@@ -179,11 +179,13 @@ fn fail_everywhere(layout: Layout) {
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "traced on x86-64 only")]
 fn flat_files_survive_every_failure() {
     fail_everywhere(Layout::Flat);
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "traced on x86-64 only")]
 fn a_store_survives_every_failure() {
     fail_everywhere(Layout::Store);
 }

@@ -30,16 +30,19 @@ fn kill_everywhere(layout: Layout) {
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "traced on x86-64 only")]
 fn flat_files_are_whole_wherever_it_is_killed() {
     kill_everywhere(Layout::Flat);
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "traced on x86-64 only")]
 fn a_store_is_whole_wherever_it_is_killed() {
     kill_everywhere(Layout::Store);
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "traced on x86-64 only")]
 fn a_store_is_whole_wherever_a_watch_is_killed() {
     kill_everywhere(Layout::Watch);
 }

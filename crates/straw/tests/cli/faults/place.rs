@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
+use libc::c_long;
 use tempfile::TempDir;
 
 use super::tracer::{Then, trace};
@@ -158,7 +159,7 @@ impl Place {
 
     /// The system calls of a run that nothing happens to, up to the one after which nothing is
     /// changed. What a reader finds is looked at between any two.
-    pub fn course(&self) -> Vec<i64> {
+    pub fn course(&self) -> Vec<c_long> {
         let directory = self.before();
         let mut calls = Vec::new();
         let mut seen = vec![Seen::Old];

@@ -3,6 +3,9 @@
 //! With `ptrace`, not with strace: between two calls the program stands still, so that a reader's
 //! view can be looked at without a race; a call can be made and then said to have failed, as a
 //! file server does it whose answer is lost; and nothing has to be installed.
+//!
+//! On x86-64 only: where a call's number and its result are, and how it is kept from being made, is each
+//! architecture's own. Elsewhere the tests that trace are ignored, by an attribute of each that says why.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -11,6 +14,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
+use libc::c_long;
 use nix::errno::Errno;
 use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::{Signal, kill};
@@ -47,7 +51,7 @@ pub struct Ended {
 /// when it was made. What the program becomes by `execve` is left alone.
 pub fn trace(
     command: &mut Command,
-    mut before: impl FnMut(i64) -> Then,
+    mut before: impl FnMut(c_long) -> Then,
     mut after: impl FnMut(),
 ) -> Ended {
     let traced = || Ok(ptrace::traceme()?);
@@ -102,14 +106,11 @@ pub fn trace(
                     // Each call is reported twice.
                     if let Some(errno) = calling.remove(&thread) {
                         if let Some(errno) = errno {
-                            let mut registers = ptrace::getregs(thread).unwrap();
-                            registers.rax = -i64::from(errno as i32) as u64;
-                            ptrace::setregs(thread, registers).unwrap();
+                            registers::fail(thread, errno);
                         }
                         after();
                     } else {
-                        let mut registers = ptrace::getregs(thread).unwrap();
-                        let errno = match before(registers.orig_rax as i64) {
+                        let errno = match before(registers::call(thread)) {
                             Then::Go => None,
                             Then::GoOn => {
                                 ptrace::detach(thread, None).unwrap();
@@ -121,8 +122,7 @@ pub fn trace(
                             }
                             Then::GoAndFail(errno) => Some(errno),
                             Then::Fail(errno) => {
-                                registers.orig_rax = u64::MAX;
-                                ptrace::setregs(thread, registers).unwrap();
+                                registers::make_none(thread);
                                 Some(errno)
                             }
                         };
@@ -144,4 +144,45 @@ pub fn trace(
         said.read_to_string(&mut stderr).unwrap();
         Ended { code, stderr }
     })
+}
+
+/// The call that a thread is in.
+#[cfg(target_arch = "x86_64")]
+mod registers {
+    use super::*;
+
+    pub fn call(thread: Pid) -> c_long {
+        ptrace::getregs(thread).unwrap().orig_rax.cast_signed()
+    }
+
+    /// Has none be made in its place.
+    pub fn make_none(thread: Pid) {
+        let mut registers = ptrace::getregs(thread).unwrap();
+        registers.orig_rax = u64::MAX;
+        ptrace::setregs(thread, registers).unwrap();
+    }
+
+    /// Has it return this, once it was made.
+    pub fn fail(thread: Pid, errno: Errno) {
+        let mut registers = ptrace::getregs(thread).unwrap();
+        registers.rax = (-i64::from(errno as i32)).cast_unsigned();
+        ptrace::setregs(thread, registers).unwrap();
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+mod registers {
+    use super::*;
+
+    pub fn call(_: Pid) -> c_long {
+        panic!("the tracer knows the registers of x86-64 only")
+    }
+
+    pub fn make_none(_: Pid) {
+        unreachable!()
+    }
+
+    pub fn fail(_: Pid, _: Errno) {
+        unreachable!()
+    }
 }
