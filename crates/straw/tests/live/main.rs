@@ -149,7 +149,10 @@ const DIST_TESTS: &[(&str, Test)] = &[
 const LATER_DIST_TESTS: &[(&str, Test)] = &[("dist::package", dist::package)];
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    // Most of a test is waiting: for daemons to start, for tokens to expire, for a backup to take over.
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    arguments.test_threads.get_or_insert(2 * processors);
     let available = if arguments.list {
         Ok(())
     } else {

@@ -142,6 +142,7 @@ const EXPORTER: &str = r#"
         [ $status = 0 ] || cat /tmp/said >&2
         sleep 0.2
     done
+    touch /tmp/stopped
 "#;
 
 /// An exporter's life, and the same for a command that needs no controller.
@@ -229,8 +230,12 @@ fn live(cluster: &Cluster, client: &Container, first: &str) -> Result<(), Failed
     let goes_on = |output: &Output| output.text().contains("backup 0");
     until("the exporter with the backup", exporter, goes_on)?;
 
-    // The exporter has no say in what comes now.
+    // The exporter has no say in what comes now, nor what it has just called.
     client.put("/tmp/stop", "", 0o644, "root")?;
+    let stopped = calls(&["test", "-e", "/tmp/stopped"]);
+    until("the end of the exporter", stopped, |output| {
+        output.status == 0
+    })?;
     cluster.stop(1)?;
     let warning = until("a warning", show, warned)?;
     same("what it shows", expect(0, warning)?.text(), last)?;
