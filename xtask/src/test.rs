@@ -247,6 +247,10 @@ fn live() -> Result<Outcome> {
         "--quiet",
         "--package=lab",
         "--test=clusters",
+        "--test=authentication",
+        "--",
+        // They wait, most of their time.
+        "--test-threads=4",
     ]))?;
     // Its tests run the examples, which cargo puts beside them.
     check(&mut cargo(&[

@@ -328,7 +328,11 @@ fn tls(release: Release) {
             .unwrap();
         (out.text() == "node1 idle").then_some(())
     });
-    assert!(proxy.log().unwrap().contains("127.0.0.1:6817"));
+    // It writes its log when it has the time.
+    until("its line in the log", Duration::from_secs(20), || {
+        let log = proxy.log().unwrap();
+        log.contains("127.0.0.1:6817").then_some(())
+    });
 }
 
 #[test]
