@@ -123,8 +123,10 @@ pub enum PidFileError {
 fn describe(errno: Errno) -> String {
     match errno {
         Errno::EXIST => "it holds something else than the number of a process".into(),
-        // It is not followed.
-        Errno::LOOP => "it is a symlink".into(),
+        // A slash at the end is enough.
+        Errno::ISDIR => "it names a directory".into(),
+        // The last one is not followed; those before it are, but not in circles.
+        Errno::LOOP => "it is a symlink, or leads through too many".into(),
         errno => disk::describe(errno),
     }
 }
@@ -151,8 +153,8 @@ impl PidFileError {
                 Errno::NODEV | Errno::LOOP => {
                     "name a file of its own: straw locks it, and removes it at the end"
                 }
-                Errno::ISDIR => "name a file in it",
-                Errno::NOENT => "its directory must be there",
+                Errno::ISDIR => "name a file",
+                Errno::NOENT | Errno::NOTDIR => "its directory must be there",
                 errno => remedy(errno).unwrap_or(
                     "may this user write there? /run/user/UID is a place where every user may, /run \
                      one where root may",
@@ -216,8 +218,9 @@ mod tests {
             (at("pipe"), no_file),
             (at("socket"), no_file),
             ("/dev/null".into(), no_file),
-            (at("link"), "it is a symlink"),
-            (at("."), "it is a directory"),
+            (at("link"), "it is a symlink, or leads through too many"),
+            (at("."), "it names a directory"),
+            (at("new/"), "it names a directory"),
             (at("no/where"), "no such file or directory"),
         ] {
             let error = PidFile::write(&path).unwrap_err();
