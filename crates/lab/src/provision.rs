@@ -1,4 +1,5 @@
-//! Docker itself: whether it is there, and how a fresh Debian machine gets it.
+//! What tests need of a machine: whether it is there, how a fresh Debian machine gets it, and what is
+//! said where it cannot be had. Docker, before all.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};

@@ -12,7 +12,7 @@ pub fn have_docker() -> bool {
     match lab::provision::available() {
         Ok(()) => true,
         Err(unavailable) => {
-            eprintln!("skipped: {unavailable}");
+            lab::provision::skip(&unavailable.to_string());
             false
         }
     }
