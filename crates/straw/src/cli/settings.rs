@@ -14,7 +14,7 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use toml::{Table, Value};
 
-use crate::text::system_text;
+use crate::text::{cut, system_text};
 
 /// Where the file is.
 const PLACE: &str = "/etc/straw.toml";
@@ -93,8 +93,13 @@ fn read(text: &str, keys: &[String]) -> Result<BTreeMap<String, Vec<String>>, Pr
     let mut values = BTreeMap::new();
     for (key, value) in table {
         if !keys.contains(&key) {
-            let close = |known: &&String| strsim::osa_distance(known, &key) <= 2;
+            // No option is as long; to compare a megabyte takes seconds.
+            const LONGEST_KEY: usize = 64;
+            let close = |known: &&String| {
+                key.len() <= LONGEST_KEY && strsim::osa_distance(known, &key) <= 2
+            };
             let meant = keys.iter().find(close).cloned();
+            let key = cut(&key, LONGEST_KEY).into_owned();
             return Err(Problem::UnknownKey { key, meant });
         }
         let Some(value) = plain(&value) else {
