@@ -164,30 +164,30 @@ fn shim(name: &OsStr, line: &[OsString], environment: &Environment) -> ExitCode 
 /// Says which `SLURM_JWT` straw itself has set, by its [mark](crate::text::mark_of).
 const TOKEN_MARK: &str = "STRAW_SLURM_JWT";
 
+/// For somebody whose arguments are another command's.
+const OPTIONS_OF_SHIMS: &str = "Options of straw's are variables here, --token-file \
+    STRAW_TOKEN_FILE, or keys of /etc/straw.toml.";
+
 /// Says what went wrong to somebody who called another command.
 fn fail_for(name: &OsStr, error: &Error, format: LogFormat) -> ExitCode {
     let name = name.to_string_lossy();
     let mut text = error.to_text();
     // The arguments are the command's.
-    let more = match text.contains("--") {
-        true => {
-            "(Options of straw's are variables here, --token-file STRAW_TOKEN_FILE, or keys of \
-             /etc/straw.toml.)"
-        }
-        false => "",
-    };
+    let has_options = text.contains("--");
     match format {
         LogFormat::Text => {
-            if !more.is_empty() {
-                text.push_str(&format!("{more}\n"));
+            if has_options {
+                text.push_str(&format!("({OPTIONS_OF_SHIMS})\n"));
             }
-            let name = name.escape_debug();
-            let _ = write!(std::io::stderr(), "straw, for {name}: {text}");
+            let text = format!("straw, for {}: {text}", name.escape_debug());
+            let _ = std::io::stderr().write_all(safe(&text).as_bytes());
         }
         LogFormat::Json => {
             let mut what = error.to_json()["error"].take();
             what["command"] = name.into();
-            what["hint"] = format!("{} {more}", error.hint()).trim_end().into();
+            if has_options {
+                what["hint"] = format!("{} ({OPTIONS_OF_SHIMS})", error.hint()).into();
+            }
             logger::write_json("error", what);
         }
     }

@@ -1,15 +1,15 @@
 //! The command line: arguments over variables over settings, as one table of clap's.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args as _, CommandFactory as _, FromArgMatches as _};
 
-use super::args::{Auth, Cli, Command, Exec, Late, describe};
+use super::args::{Auth, Cli, Command, Exec, Late, Output, describe};
 use super::settings::{Settings, SettingsError};
-use super::unusable::{Unusable, Why, log_format};
+use super::unusable::{LOG_FORMAT, Unusable, Why, log_format};
 use super::{Environment, TOKEN_MARK, command};
 use crate::text::mark_of;
 
@@ -18,12 +18,17 @@ pub(super) fn parse(arguments: Vec<OsString>, environment: &Environment) -> Resu
     // The options of a command are described once it is known to be called.
     let line = Cli::command();
     let settings = Settings::load(environment.settings.as_ref(), &|| options(&command()));
-    let format = log_format(&arguments, settings.as_ref().ok());
-    let cli = match settings {
-        Ok(settings) => read(arguments, line, &settings, environment),
-        Err(error) => help_or(error, arguments),
+    let (cli, settings) = match settings {
+        Ok(settings) => (
+            read(arguments.clone(), line, &settings, environment),
+            Some(settings),
+        ),
+        Err(error) => (help_or(error, arguments.clone()), None),
     };
-    cli.map_err(|why| Unusable { why, format })
+    cli.map_err(|why| Unusable {
+        why,
+        format: log_format(&arguments, settings.as_ref()),
+    })
 }
 
 /// What is left where the settings are of no use: help needs none.
@@ -83,10 +88,10 @@ fn read(
         }
     };
     let arguments = with_subcommand(arguments, &line)?;
-    let mut words = arguments.iter().filter_map(|word| word.to_str());
-    let called = words.find(|word| line.find_subcommand(word).is_some());
     let mut line = line.mut_args(complete);
-    if let Some(called) = called {
+    if let Some(called) = called(&arguments)
+        && line.find_subcommand(called).is_some()
+    {
         line = line.mut_subcommand(called, |below| mut_all_args(describe(below), &complete));
     }
     let matches = line
@@ -210,8 +215,13 @@ fn as_variables(matches: &ArgMatches) -> Vec<(String, OsString)> {
         "client_key",
     ];
     let exec = Exec::augment_args(clap::Command::new("exec"));
+    // Of those that all commands have, the form of what stands in one stream with it.
+    let global = Output::augment_args(clap::Command::new("straw"));
+    let global = global
+        .get_arguments()
+        .filter(|option| *option.get_id() == "log_format");
     let mut variables = Vec::new();
-    for option in exec.get_arguments() {
+    for option in exec.get_arguments().chain(global) {
         let id = option.get_id().as_str();
         let is_here = matches.try_contains_id(id).unwrap_or_default();
         let (true, Some(variable)) = (is_here, option.get_env()) else {
@@ -284,31 +294,45 @@ fn in_settings(error: clap::Error, settings: &Settings) -> clap::Error {
     command().error(error.kind(), text.lines().next().unwrap_or_default())
 }
 
+/// Options that can stand before a subcommand.
+fn is_global(argument: &OsStr) -> bool {
+    argument.to_str().is_some_and(|text| {
+        matches!(text, "--verbose" | "--quiet" | "--json")
+            || text.starts_with("--log-format=")
+            || text
+                .strip_prefix('-')
+                .is_some_and(|flags| !flags.is_empty() && flags.chars().all(|c| "vq".contains(c)))
+    })
+}
+
+/// Where the first word is that is no global option, nor the value of one.
+fn first_word(arguments: &[OsString]) -> Option<usize> {
+    let mut places = 1..arguments.len();
+    loop {
+        let at = places.next()?;
+        match &arguments[at] {
+            // What follows is its value.
+            option if option == LOG_FORMAT => drop(places.next()),
+            option if is_global(option) => {}
+            _ => return Some(at),
+        }
+    }
+}
+
+/// The command that is called, or that help is wanted for.
+fn called(arguments: &[OsString]) -> Option<&str> {
+    let at = first_word(arguments)?;
+    let word = arguments.get(at).filter(|word| *word != "help");
+    word.or_else(|| arguments.get(at + 1))?.to_str()
+}
+
 /// Puts in the subcommand where it was left out. The tool that straw replaces had none:
 /// `straw SERVER… VERSION`, and `-l` listed the releases.
 fn with_subcommand(
     mut arguments: Vec<OsString>,
     line: &clap::Command,
 ) -> Result<Vec<OsString>, clap::Error> {
-    // These can stand before a subcommand.
-    let is_global = |argument: &OsString| {
-        argument.to_str().is_some_and(|text| {
-            matches!(text, "--verbose" | "--quiet" | "--json")
-                || text.starts_with("--log-format=")
-                || text.strip_prefix('-').is_some_and(|flags| {
-                    !flags.is_empty() && flags.chars().all(|c| "vq".contains(c))
-                })
-        })
-    };
-    let mut rest = arguments.iter().skip(1);
-    let Some(first) = (loop {
-        match rest.next() {
-            // What follows is its value.
-            Some(argument) if argument == "--log-format" => drop(rest.next()),
-            Some(argument) if is_global(argument) => {}
-            other => break other,
-        }
-    }) else {
+    let Some(first) = first_word(&arguments).and_then(|at| arguments.get(at)) else {
         return Ok(arguments);
     };
     let first = first.to_string_lossy();
@@ -322,12 +346,19 @@ fn with_subcommand(
     let lists = |argument: &OsString| argument == "-l" || argument == "--list";
     if arguments.iter().any(lists) {
         // Whatever else was said, the list is what was wanted.
-        arguments.retain(|argument| is_global(argument) || lists(argument));
-        let listing = arguments.iter().map(|argument| match lists(argument) {
-            true => "releases".into(),
-            false => argument.clone(),
-        });
-        return Ok(std::iter::once("straw".into()).chain(listing).collect());
+        let mut listing: Vec<OsString> = vec!["straw".into()];
+        let mut rest = arguments.into_iter().skip(1);
+        while let Some(argument) = rest.next() {
+            if lists(&argument) {
+                listing.push("releases".into());
+            } else if argument == LOG_FORMAT {
+                listing.push(argument);
+                listing.extend(rest.next());
+            } else if is_global(&argument) {
+                listing.push(argument);
+            }
+        }
+        return Ok(listing);
     }
     arguments.insert(1, "fetch".into());
     Ok(arguments)
@@ -395,6 +426,10 @@ mod tests {
             ("straw --json -l", "straw --json releases"),
             ("straw -l --json", "straw releases --json"),
             ("straw -l", "straw releases"),
+            (
+                "straw --log-format json ctl1 -l",
+                "straw --log-format json releases",
+            ),
             ("straw ctl1 22.05 --list", "straw releases"),
         ];
         for (given, expected) in cases {

@@ -3,17 +3,18 @@
 
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use clap::ValueEnum as _;
 use clap::error::ErrorKind;
+use clap::{Arg, ValueEnum as _};
 use serde_json::{Value, json};
 
 use super::args::{LogFormat, Output};
 use super::logger::write_json;
 use super::settings::{Settings, SettingsError};
-use super::{fail, fail_for};
+use super::{OPTIONS_OF_SHIMS, command, fail, fail_for};
+use crate::error::Error;
 use crate::text::safe;
 
 /// Why there is nothing to run, and how that is to be written.
@@ -31,25 +32,27 @@ impl Unusable {
     pub(super) fn tell(self) -> ExitCode {
         match self.why {
             Why::Arguments(error) if error.use_stderr() && self.format == LogFormat::Json => {
-                write_json("error", describe(&error));
+                write_json("error", describe(&error, None));
                 exit_code(&error)
             }
             Why::Arguments(error) => {
-                // Where nobody listens, the exit code still says it.
                 let text = error.render().to_string();
-                let _ = match safe(&text) {
+                let said = match safe(&text) {
                     Cow::Borrowed(_) => error.print(),
-                    Cow::Owned(text) => write!(std::io::stderr(), "{text}"),
+                    Cow::Owned(text) => write!(io::stderr(), "{text}"),
                 };
-                exit_code(&error)
+                match said {
+                    // The help that was asked for. A reader who has seen enough of it is no failure.
+                    Err(cause)
+                        if !error.use_stderr() && cause.kind() != io::ErrorKind::BrokenPipe =>
+                    {
+                        fail(&Error::Output(cause), &output_in(self.format))
+                    }
+                    // Where nobody listens, the exit code still says it.
+                    _ => exit_code(&error),
+                }
             }
-            Why::Settings(error) => {
-                let output = Output {
-                    log_format: self.format,
-                    ..Output::default()
-                };
-                fail(&error.into(), &output)
-            }
+            Why::Settings(error) => fail(&error.into(), &output_in(self.format)),
         }
     }
 
@@ -65,15 +68,22 @@ impl Unusable {
                 let text = error.render().to_string();
                 let line = text.lines().next().unwrap_or_default();
                 let line = format!("straw, for {}: {line}\n", name.escape_debug());
-                let _ = std::io::stderr().write_all(safe(&line).as_bytes());
+                let _ = io::stderr().write_all(safe(&line).as_bytes());
             }
             LogFormat::Json => {
-                let mut what = describe(&error);
+                let mut what = describe(&error, Some(OPTIONS_OF_SHIMS));
                 what["command"] = name.into();
                 write_json("error", what);
             }
         }
-        ExitCode::from(2)
+        exit_code(&error)
+    }
+}
+
+fn output_in(log_format: LogFormat) -> Output {
+    Output {
+        log_format,
+        ..Output::default()
     }
 }
 
@@ -82,19 +92,30 @@ fn exit_code(error: &clap::Error) -> ExitCode {
 }
 
 /// What is wrong with the arguments, with the fields that all errors have.
-fn describe(error: &clap::Error) -> Value {
+fn describe(error: &clap::Error, hint: Option<&str>) -> Value {
     let text = error.render().to_string();
-    let (message, hint) = match error.kind() {
-        // The text is the help.
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            ("a command is missing", "--help lists those that there are")
+    let parts = ["\n\n  tip: ", "\n\nUsage: ", "\n\nFor more information"];
+    let end = parts.iter().filter_map(|part| text.rfind(part)).min();
+    let (message, rest) = text.split_at(end.unwrap_or(text.len()));
+    let message = match error.kind() {
+        // The text is the help, or a list of commands.
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
+            "a command is missing"
         }
-        _ => text.trim_end().split_once("\n\n").unwrap_or((&text, "")),
+        _ => message.strip_prefix("error: ").unwrap_or(message),
     };
+    let hint = hint.map(str::to_owned).unwrap_or_else(|| {
+        let first = rest.trim_start().split("\n\n").next().unwrap_or_default();
+        let first = first.strip_prefix("tip: ").unwrap_or(first);
+        match first.starts_with("For more information") || message == "a command is missing" {
+            true => "--help tells more".to_owned(),
+            false => format!("{}; --help tells more", first.trim_end()),
+        }
+    });
     json!({
         "exit_code": error.exit_code(),
         "kind": "usage",
-        "message": message.strip_prefix("error: ").unwrap_or(message),
+        "message": message,
         "causes": [],
         "hint": hint,
     })
@@ -106,32 +127,65 @@ impl From<clap::Error> for Why {
     }
 }
 
+pub(super) const LOG_FORMAT: &str = "--log-format";
+
 /// How messages are to be written, as far as that is said where not all can be read.
 pub(super) fn log_format(arguments: &[OsString], settings: Option<&Settings>) -> LogFormat {
-    const OPTION: &str = "--log-format";
-    // What comes behind is a command's.
-    let words = arguments
-        .iter()
-        .map(|word| word.to_str().unwrap_or_default());
-    let words: Vec<_> = words.take_while(|word| *word != "--").collect();
-    let argument =
-        words
-            .iter()
-            .enumerate()
-            .find_map(|(at, word)| match word.strip_prefix(OPTION)? {
-                "" => words.get(at + 1).copied(),
-                value => value.strip_prefix('='),
-            });
-    let variable = || {
-        std::env::var("STRAW_LOG_FORMAT")
-            .ok()
-            .filter(|value| !value.is_empty())
+    let words = own_words(arguments);
+    let argument = || {
+        let mut places = words.iter().enumerate().rev();
+        places.find_map(|(at, word)| match word.strip_prefix(LOG_FORMAT)? {
+            "" => words.get(at + 1).map(|value| (*value).to_owned()),
+            value => value.strip_prefix('=').map(str::to_owned),
+        })
     };
+    let variable = || std::env::var("STRAW_LOG_FORMAT").ok();
     let setting = || settings?.get("log-format", None);
-    let said = argument
-        .map(str::to_owned)
-        .or_else(variable)
-        .or_else(setting);
-    let said = said.map(|said| LogFormat::from_str(&said, false));
-    said.and_then(Result::ok).unwrap_or_default()
+    let read = |said: String| LogFormat::from_str(&said, false).ok();
+    // What is none is what is complained of.
+    let said = argument().and_then(read);
+    said.or_else(|| variable().and_then(read))
+        .or_else(|| setting().and_then(read))
+        .unwrap_or_default()
+}
+
+/// The arguments without those of the command that `exec` is to run.
+fn own_words(arguments: &[OsString]) -> Vec<&str> {
+    let line = command();
+    let exec = line.find_subcommand("exec");
+    let options: Vec<&Arg> = line
+        .get_arguments()
+        .chain(exec.into_iter().flat_map(clap::Command::get_arguments))
+        .collect();
+    let has_value = |word: &str| {
+        let is_it = |option: &&&Arg| match word.strip_prefix("--") {
+            Some(long) => option.get_long() == Some(long),
+            None => option
+                .get_short()
+                .is_some_and(|short| word == format!("-{short}")),
+        };
+        let option = options.iter().find(is_it);
+        option.is_some_and(|option| {
+            option.get_action().takes_values() && !option.is_require_equals_set()
+        })
+    };
+    let mut words = Vec::new();
+    let (mut is_value, mut of_exec) = (false, false);
+    for word in arguments.iter().skip(1) {
+        let word = word.to_str().unwrap_or_default();
+        if word == "--" {
+            break;
+        }
+        if is_value {
+            is_value = false;
+        } else if word.starts_with('-') {
+            is_value = has_value(word);
+        } else if of_exec {
+            break;
+        } else {
+            of_exec = word == "exec";
+        }
+        words.push(word);
+    }
+    words
 }

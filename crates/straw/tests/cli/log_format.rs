@@ -93,7 +93,14 @@ fn what_is_wrong_with_the_arguments() {
         ("fetch ctl1 --timeout soon", json, ""),
         ("fetc ctl1", "", "json"),
         ("", "", "json"),
+        ("", json, ""),
         ("token", "", "json"),
+        ("--log-format text fetch --log-format json --bogus", "", ""),
+        ("fetch --log-format=xml ctl1", "", "json"),
+        ("fetch --log-format", "", "json"),
+        ("--log-format exec fetch ctl1 --timeout 3s", "", "json"),
+        ("--log-format json watch ctl1 -l --bogus", "", ""),
+        ("exec --kill-after 5s squeue --log-format text", "", "json"),
     ] {
         let output = with(line, settings, variable).run();
         assert_eq!(output.status.code(), Some(2), "{line}");
@@ -108,7 +115,11 @@ fn what_is_wrong_with_the_arguments() {
             !text.starts_with("error: ") && !text.contains("Usage"),
             "{said}"
         );
-        assert!(said["hint"].as_str().unwrap().contains("--help"), "{said}");
+        let hint = said["hint"].as_str().unwrap();
+        assert!(
+            hint.ends_with("--help tells more") && !hint.contains('\n'),
+            "{said}"
+        );
     }
     // Settings that are of no use say nothing of it.
     for (line, variable) in [("fetch ctl1 --log-format json", ""), ("fetch ctl1", "json")] {
@@ -121,6 +132,7 @@ fn what_is_wrong_with_the_arguments() {
         ("fetch ctl1 --bogus", json, "text"),
         ("fetch ctl1 --bogus --log-format text", "", "json"),
         ("exec --bogus -- squeue --log-format json", "", ""),
+        ("exec --timeout soon squeue --log-format json", "", ""),
     ] {
         let output = with(line, settings, variable).run();
         let said = String::from_utf8(output.stderr).unwrap();
@@ -153,7 +165,14 @@ fn a_shim() {
         said
     };
     assert_eq!(called("X", "", "")["kind"], "command-not-found");
-    assert_eq!(called("STRAW_TIMEOUT", "soon", "")["kind"], "usage");
+    let said = called("STRAW_TIMEOUT", "soon", "");
+    assert_eq!(said["kind"], "usage");
+    // `--help` would be sinfo's.
+    let hint = said["hint"].as_str().unwrap();
+    assert!(
+        hint.contains("STRAW_TOKEN_FILE") && !hint.contains("--help"),
+        "{hint}"
+    );
     assert_eq!(called("X", "", "bogus = 1")["kind"], "bad-settings");
     // Where there is a command, and the hint names options that are not its own.
     let bin = tempfile::tempdir().unwrap();

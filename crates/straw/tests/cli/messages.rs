@@ -348,19 +348,22 @@ fn errors() {
     meet(golden("directory-locked", straw, &[&fake]));
     drop(held);
 
-    let mut straw = Straw::with_token(&["fetch", &server, "--stdout", "slurm.conf"]);
-    let full = File::options().write(true).open("/dev/full").unwrap();
-    let output = straw
-        .command
-        .stdout(Stdio::from(full))
-        .stderr(Stdio::piped());
-    let output = output.spawn().unwrap().wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(9));
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        stderr.starts_with("error: standard output cannot be written to: "),
-        "{stderr}"
-    );
+    let to_stdout = ["fetch", &server, "--stdout", "slurm.conf"];
+    for words in [&to_stdout[..], &["help", "fetch"], &["--version"]] {
+        let mut straw = Straw::with_token(words);
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let output = straw
+            .command
+            .stdout(Stdio::from(full))
+            .stderr(Stdio::piped());
+        let output = output.spawn().unwrap().wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(9), "{words:?}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            stderr.starts_with("error: standard output cannot be written to: "),
+            "{stderr}"
+        );
+    }
     meet("output-failed".into());
 
     // These need a name server of the test's own; they are met in `live`.

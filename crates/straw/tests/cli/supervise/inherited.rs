@@ -147,6 +147,10 @@ fn what_is_for_straw_alone_is_not_handed_on() {
         "10m",
         "--timeout",
         "9s",
+        "--log-format",
+        "json",
+        "--json",
+        "-q",
     ];
     let mut straw = cluster.straw(&options, &["env"]);
     straw.command.env_remove("SLURM_JWT");
@@ -169,6 +173,8 @@ fn what_is_for_straw_alone_is_not_handed_on() {
     for (name, value) in [
         ("STRAW_SERVERS", cluster.fake.address.to_string()),
         ("STRAW_TIMEOUT", "9s".into()),
+        // It stands in the same stream.
+        ("STRAW_LOG_FORMAT", "json".into()),
         (
             "STRAW_TOKEN_FILE",
             directory.join("token").display().to_string(),
@@ -182,6 +188,8 @@ fn what_is_for_straw_alone_is_not_handed_on() {
         "KILL_AFTER",
         "RENEW_TOKEN",
         "LIFESPAN",
+        "JSON",
+        "QUIET",
     ] {
         let name = format!("STRAW_{name}");
         assert!(!variables.contains_key(name.as_str()), "{name}");
