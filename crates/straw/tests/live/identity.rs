@@ -3,11 +3,11 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use lab::identity::IdentityProvider;
-use lab::{Cluster, Container, Release};
+use lab::{Cluster, Container, Output, Release};
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 
-use crate::clusters::{Clusters, client, expect, holds, lacks, plain, same, straw};
+use crate::clusters::{Clusters, client, expect, holds, lacks, plain, same, straw, until};
 use crate::native::work_for_alice;
 
 const FILE: &str = "/run/jwt/token";
@@ -166,9 +166,10 @@ pub fn of_a_service_account(clusters: &Clusters) -> Result<(), Failed> {
         // It takes the job, and finds out only when it is to start.
         Release::V24_11 => {
             let job = expect(0, job)?.text();
-            let squeue = ["squeue", "-h", "-j", &job, "-o", "%U %T"];
-            let queue = expect(0, run(&squeue)?)?.text();
-            same("whose job it is", queue.as_str(), "99 PENDING")
+            let squeue = ["squeue", "-h", "-j", &job, "-o", "%U %r"];
+            let held = |queue: &Output| queue.text() == "99 JobHeldAdmin";
+            until("a job of nobody's", || Ok(run(&squeue)?), held)?;
+            Ok(())
         }
         _ if job.success() => Err(format!("a job of nobody's was taken:\n{job}").into()),
         _ => Ok(()),
