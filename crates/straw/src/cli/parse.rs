@@ -1,13 +1,14 @@
 //! The command line: arguments over variables over settings, as one table of clap's.
 
+use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
 
 use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, Args as _, CommandFactory as _, FromArgMatches as _};
+use clap::{Arg, ArgMatches, CommandFactory as _, FromArgMatches as _};
 
-use super::args::{Auth, Cli, Command, Exec, Late, Output, describe};
+use super::args::{Auth, Cli, Command, Late, describe};
 use super::settings::{Settings, SettingsError};
 use super::unusable::{LOG_FORMAT, Unusable, Why, log_format};
 use super::{Environment, TOKEN_MARK, command};
@@ -72,7 +73,9 @@ fn read(
         "sack-socket" => environment.sack_socket.is_some(),
         _ => false,
     };
+    let options = RefCell::new(Vec::new());
     let complete = |argument: Arg| {
+        options.borrow_mut().extend(Variable::of(&argument));
         // A variable that is set to nothing, as templates leave it, is not set.
         let value = argument.get_env().and_then(std::env::var_os);
         let value = value.filter(|value| !value.is_empty());
@@ -88,7 +91,7 @@ fn read(
         }
     };
     let arguments = with_subcommand(arguments, &line)?;
-    let mut line = line.mut_args(complete);
+    let mut line = line.mut_args(&complete);
     if let Some(called) = called(&arguments)
         && line.find_subcommand(called).is_some()
     {
@@ -171,7 +174,7 @@ fn read(
         }
     }
     if let Command::Exec(_) = cli.command {
-        cli.given = as_variables(innermost);
+        cli.given = as_variables(innermost, &options.borrow());
     }
     if let Some(access) = cli.command.access() {
         // A credential that is named by an argument is the one to use, whatever variables say.
@@ -202,9 +205,26 @@ fn read(
     Ok(cli)
 }
 
+/// An option, and the variable that can say the same.
+struct Variable {
+    option: clap::Id,
+    name: String,
+    takes_values: bool,
+}
+
+impl Variable {
+    fn of(argument: &Arg) -> Option<Self> {
+        Some(Self {
+            option: argument.get_id().clone(),
+            name: argument.get_env()?.to_str()?.to_owned(),
+            takes_values: argument.get_action().takes_values(),
+        })
+    }
+}
+
 /// The options of `exec` that stand in its arguments, as the variables that would say the same, for
 /// shims that its command calls. What names a file is made to name it from everywhere.
-fn as_variables(matches: &ArgMatches) -> Vec<(String, OsString)> {
+fn as_variables(matches: &ArgMatches, options: &[Variable]) -> Vec<(String, OsString)> {
     const PATHS: [&str; 7] = [
         "store",
         "token_file",
@@ -214,19 +234,15 @@ fn as_variables(matches: &ArgMatches) -> Vec<(String, OsString)> {
         "client_cert",
         "client_key",
     ];
-    let exec = Exec::augment_args(clap::Command::new("exec"));
-    // Of those that all commands have, the form of what stands in one stream with it.
-    let global = Output::augment_args(clap::Command::new("straw"));
-    let global = global
-        .get_arguments()
-        .filter(|option| *option.get_id() == "log_format");
+    // What is said to one's own user. The form of it is for all that stands in one stream.
+    const OWN: [&str; 3] = ["json", "verbose", "quiet"];
     let mut variables = Vec::new();
-    for option in exec.get_arguments().chain(global) {
-        let id = option.get_id().as_str();
+    for option in options {
+        let id = option.option.as_str();
         let is_here = matches.try_contains_id(id).unwrap_or_default();
-        let (true, Some(variable)) = (is_here, option.get_env()) else {
+        if !is_here || OWN.contains(&id) {
             continue;
-        };
+        }
         if matches.value_source(id) != Some(ValueSource::CommandLine) {
             continue;
         }
@@ -240,10 +256,10 @@ fn as_variables(matches: &ArgMatches) -> Vec<(String, OsString)> {
                 _ => value.push(raw),
             }
         }
-        if !option.get_action().takes_values() {
+        if !option.takes_values {
             value = "1".into();
         }
-        variables.push((variable.to_string_lossy().into_owned(), value));
+        variables.push((option.name.clone(), value));
     }
     variables
 }
