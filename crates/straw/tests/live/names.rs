@@ -169,9 +169,13 @@ fn hosts(client: &Container, name: &str, addresses: &[String]) -> Result<(), Fai
 
 /// Starts a name server beside the node's daemons, with these records, and returns its address.
 fn name_server(cluster: &Cluster, records: &[String]) -> Result<String, Failed> {
-    // One that a test before has left there has other records.
+    // One that a test before has left there has other records, and its port until it is gone.
     let script = "kill $(cat /run/names.pid 2>/dev/null) 2>/dev/null
-        exec dnsmasq --pid-file=/run/names.pid --no-resolv --no-hosts --local=/test/ \"$@\"";
+        until dnsmasq --pid-file=/run/names.pid --no-resolv --no-hosts --local=/test/ \"$@\"; do
+            tries=$((tries + 1))
+            [ $tries -lt 100 ] || exit
+            sleep 0.05
+        done";
     let line = ["sh", "-c", script, "sh"].into_iter();
     let line = line.chain(records.iter().map(String::as_str));
     cluster.node().exec(line).check()?;
